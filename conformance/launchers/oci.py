@@ -1,0 +1,367 @@
+"""An OCI runtime driven by its command line, as conmon and the containerd shims drive it.
+
+The command line is the one that runc, crun and youki share
+(https://github.com/opencontainers/runtime-tools/blob/v0.9.0/docs/command-line-interface.md).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from conformance import oci_config, proof
+from conformance.errors import InfrastructureError
+from conformance.launchers import Versions
+from conformance.model import Completed, ContainerSpec, Feature, ProcessSnapshot, RunResult, RuntimePath
+from conformance.node import Node, completed
+from conformance.node import steps as s
+
+#: A runtime's own bookkeeping command that takes longer than this hangs.
+COMMAND_TIMEOUT_SECONDS = 10.0
+MEMORY_PEAK = ("memory.peak", "memory.max_usage_in_bytes")
+TAKE_A_SNAPSHOT = "createRuntime"
+
+
+class Launcher:
+    """See :class:`conformance.launchers.Launcher`."""
+
+    features = frozenset({
+        Feature.RUN, Feature.LIFECYCLE, Feature.HOOKS, Feature.OCI_CONFIG, Feature.EXEC, Feature.TTY,
+        Feature.STDIN, Feature.PAUSE,
+    })  # fmt: skip
+
+    def __init__(self, node: Node, path: RuntimePath, binary: str) -> None:
+        self.node, self.path, self.binary = node, path, binary
+        base = node.directory / path.name
+        self.state_root = str(base / "state")
+        self.bundles = base / "bundles"
+        self.hook_file = str(base / "snapshot.sh")
+        self.cgroup = f"/conformance/{node.session}/{path.name}"
+        self.keep_bundles = False
+
+    # ---- static facts
+
+    def preflight(self) -> Versions:
+        """Look at the binary, its engine and the node; starts no container.
+
+        Raises:
+            InfrastructureError: something is missing, does not start, or is not what the path needs.
+        """
+        node, path, binary = self.node, self.path, self.binary
+        if names := node.facts["binfmt_wasm"]:
+            raise InfrastructureError(
+                f"{node.name} runs Wasm through binfmt_misc ({', '.join(names)}), so no verdict would be about {path.name}",
+                hint="disable the entry: echo -1 > /proc/sys/fs/binfmt_misc/NAME",
+            )
+        library = path.engine.library if path.engine else ""
+        dlopen = f"import ctypes,sys; ctypes.CDLL({library!r}); print(next(l.split()[-1] for l in open('/proc/self/maps') if {library!r} in l))"
+        steps: list[s.Run] = [
+            s.Run(["sh", "-c", 'readlink -f "$(command -v -- "$1")"', "sh", binary]),
+            s.Run([binary, "--version"], timeout_seconds=COMMAND_TIMEOUT_SECONDS),
+            s.Run(["dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *path.components, "base-files"]),
+            s.Run(["python3", "-I", "-S", "-c", dlopen] if library else ["true"]),
+        ]
+        write = s.Write(self.hook_file, proof.HOOK)
+        answers = node.batch([*steps, write])
+        where, version, packages, engine = (completed(a, b) for a, b in zip(steps, answers, strict=False))
+        if answers[-1].error:
+            raise InfrastructureError(f"{node.name}: cannot write {self.hook_file}: {answers[-1].error}")
+        self._check_starts(where, version)
+        text = version.stdout.decode("utf-8", "replace")
+        if path.engine and path.engine.built_with not in text:
+            raise InfrastructureError(
+                f"{path.name}: {binary} ({text.splitlines()[0].strip() if text else 'no version'}) is built without"
+                f" {path.engine.name}: its --version does not list {path.engine.built_with}",
+                hint=f"build it with {path.engine.name}, or choose another path with --runtime",
+            )
+        if library and not engine.ok:
+            reason = engine.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+            raise InfrastructureError(
+                f"{path.name}: the engine library {library} cannot be loaded on the node:"
+                f" {reason[0].removeprefix('OSError: ') if reason else engine.how_it_ended()}",
+                hint="install the engine's package on the node",
+            )
+        components = dict(
+            line.split(" ", 1) for line in packages.stdout.decode().splitlines() if not line.startswith("base-files")
+        )
+        found = re.search(r"(\d+\.\d+[\w.+~-]*)", text)
+        own = where.stdout.decode().strip()
+        if found and not own.startswith("/usr/bin/"):
+            components[path.binary] = found[1]
+        elif found:
+            components.setdefault(path.binary, found[1])
+        engine_file = engine.stdout.decode().strip() if library else ""
+        return Versions(components, self._digests([own, *filter(None, [engine_file])]), engine_file)
+
+    def _check_starts(self, where: Completed, version: Completed) -> None:
+        """A runtime that cannot even print its version is not there: that is no verdict on it."""
+        binary, name = self.binary, self.path.name
+        if version.start_error == "ENOENT" and not where.stdout.strip():
+            raise InfrastructureError(
+                f"{name}: {binary} is not on the node", hint="install it there, or bring one with --runtime-binary"
+            )
+        why = {
+            "ENOENT": "its program interpreter or dynamic loader is missing",
+            "EACCES": "it is not executable",
+            "ENOEXEC": "it is no executable for this machine's architecture",
+        }.get(version.start_error, version.start_error)
+        if not version.start_error and not version.ok:
+            said = version.stderr.decode("utf-8", "replace").strip().splitlines()
+            why = f"--version ended with {version.how_it_ended()}" + (f": {said[-1]}" if said else "")
+        if why:
+            raise InfrastructureError(f"{name}: {binary} does not work on this node: {why}")
+
+    def _digests(self, files: Sequence[str]) -> dict[str, str]:
+        sums = self.node.run(["sha256sum", "--", *files])
+        if not sums.ok:
+            raise InfrastructureError(f"{self.node.name}: sha256sum: {sums.stderr.decode('utf-8', 'replace').strip()}")
+        rows = (line.split(None, 1) for line in sums.stdout.decode().splitlines())
+        return {path: digest for digest, path in rows}
+
+    # ---- a container in one command
+
+    def run(self, spec: ContainerSpec) -> RunResult:
+        """``runtime run``: create, start, wait and delete in one command."""
+        bundle = self.bundle(spec)
+        argv = self.argv("run", "--bundle", bundle, *self._console(bundle, spec), spec.id)
+        run = s.Run(
+            argv, stdin=spec.stdin, hold_stdin=spec.hold_stdin, timeout_seconds=spec.timeout_seconds,
+            max_output_bytes=spec.max_output_bytes,
+            console_socket=f"{bundle}/console.sock" if spec.tty else None,
+        )  # fmt: skip
+        cgroup = self.cgroup_of(spec.id)
+        remove = [] if self.keep_bundles else [s.Remove(bundle)]
+        config, _, ran, hook, peak, groups, state, *_ = self.node.batch([
+            *self.write_bundle(bundle, spec), run, s.Read(f"{bundle}/snapshot"), s.CgroupRead(cgroup, MEMORY_PEAK),
+            s.CgroupList(cgroup), s.Has(f"{self.state_root}/{spec.id}"), s.CgroupRemove(cgroup, kill=True), *remove,
+        ])  # fmt: skip
+        self._check_written(config)
+        left = [*groups.fields["entries"], *([f"{self.state_root}/{spec.id}"] if state.fields["there"] else [])]
+        done = completed(run, ran)
+        snapshot = proof.parse_hook(hook.blobs[0]) if hook.blobs else None
+        result = self.result(spec, done, (done.command,), snapshot, peak, left)
+        if result.timed_out or state.fields.get("there"):
+            self.cleanup(spec.id)
+        return result
+
+    def result(
+        self, spec: ContainerSpec, done: Completed, commands: tuple[str, ...], snapshot: ProcessSnapshot | None,
+        peak: s.Answer, leftovers: Sequence[str] = (),
+    ) -> RunResult:  # fmt: skip
+        """Put together what is known of a container that has ended."""
+        announcement, reports = proof.listen(done.stdout, done.stderr)
+        return RunResult(
+            asked=spec,
+            completed=done,
+            commands=commands,
+            snapshot=snapshot,
+            proof=proof.prove(self.path, spec, announcement, snapshot, speaks=bool(spec.nonce)),
+            announcement=announcement,
+            reports=reports,
+            stdout=done.stdout,
+            stderr=done.stderr,
+            memory_peak_bytes=_peak(peak),
+            leftovers=tuple(leftovers),
+        )
+
+    # ---- a container step by step
+
+    def create(self, spec: ContainerSpec) -> OciContainer:
+        """``runtime create``: see :class:`conformance.launchers.Lifecycle`."""
+        bundle = self.bundle(spec)
+        pid_file = f"{bundle}/pid"
+        argv = self.argv("create", "--bundle", bundle, "--pid-file", pid_file, *self._console(bundle, spec), spec.id)
+        create = s.Run(
+            argv, stdin=spec.stdin, hold_stdin=spec.hold_stdin, timeout_seconds=COMMAND_TIMEOUT_SECONDS, keep=True,
+            max_output_bytes=spec.max_output_bytes,
+            console_socket=f"{bundle}/console.sock" if spec.tty else None,
+        )  # fmt: skip
+        config, _, created, pid, hook = self.node.batch([
+            *self.write_bundle(bundle, spec), create, s.Read(pid_file), s.Read(f"{bundle}/snapshot"),
+        ])  # fmt: skip
+        self._check_written(config)
+        text = pid.blobs[0].decode("ascii", "replace").strip() if pid.blobs else ""
+        return OciContainer(
+            launcher=self,
+            spec=spec,
+            bundle=bundle,
+            created=completed(create, created),
+            pid=int(text) if text.isdigit() else 0,
+            pid_text=text,
+            hook=proof.parse_hook(hook.blobs[0]) if hook.blobs else None,
+        )
+
+    # ---- pieces
+
+    def argv(self, command: str, *arguments: str) -> list[str]:
+        """A command line of this runtime with this session's own state directory."""
+        return [self.binary, "--root", self.state_root, command, *arguments]
+
+    def bundle(self, spec: ContainerSpec) -> str:
+        return str(self.bundles / spec.id)
+
+    def cgroup_of(self, container_id: str) -> str:
+        """The group above the container's own, so that its counters outlive the container."""
+        return f"{self.cgroup}/{container_id}"
+
+    def write_bundle(self, bundle: str, spec: ContainerSpec) -> list[s.Step]:
+        """The steps that lay out a bundle."""
+        hook = {"path": "/bin/sh", "args": ["sh", self.hook_file, f"{bundle}/snapshot"]}
+        config = oci_config.configuration(
+            spec,
+            cgroups_path=f"{self.cgroup_of(spec.id)}/container",
+            hooks={TAKE_A_SNAPSHOT: [hook]},
+            cgroup_v2=self.node.facts["cgroup_mode"] == "v2",
+        )
+        return [
+            s.Write(f"{bundle}/config.json", json.dumps(config, indent=1).encode()),
+            s.CgroupMake(self.cgroup_of(spec.id)),
+        ]
+
+    def _check_written(self, config: s.Answer) -> None:
+        if config.error:
+            raise InfrastructureError(f"{self.node.name}: cannot write {config.fields['where']}: {config.error}")
+
+    def _console(self, bundle: str, spec: ContainerSpec) -> list[str]:
+        return ["--console-socket", f"{bundle}/console.sock"] if spec.tty else []
+
+    def command(self, *arguments: str, timeout_seconds: float = COMMAND_TIMEOUT_SECONDS, stdin: bytes = b"") -> Completed:
+        """Run one command of the runtime."""
+        return self.node.run(self.argv(*arguments), timeout_seconds=timeout_seconds, stdin=stdin)
+
+    def cleanup(self, container_id: str) -> None:
+        """Remove a container by force, then whatever of it is still there."""
+        remove = [] if self.keep_bundles else [s.Remove(str(self.bundles / container_id))]
+        self.node.batch([
+            s.Run(self.argv("delete", "--force", container_id), timeout_seconds=COMMAND_TIMEOUT_SECONDS),
+            s.CgroupRemove(self.cgroup_of(container_id), kill=True),
+            s.Remove(f"{self.state_root}/{container_id}"),
+            *remove,
+        ])  # fmt: skip
+
+
+@dataclass
+class OciContainer:
+    """A container between ``create`` and ``delete``.
+
+    Attributes:
+        pid: from the pid file; 0 when there is none.
+        pid_text: what the pid file held.
+        hook: the process as the createRuntime hook saw it.
+    """
+
+    launcher: Launcher
+    spec: ContainerSpec
+    bundle: str
+    created: Completed
+    pid: int
+    pid_text: str
+    hook: ProcessSnapshot | None
+    commands: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.commands = (self.created.command,)
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    def start(self) -> Completed:
+        """``runtime start``."""
+        return self.command("start", self.id)
+
+    def state(self) -> Mapping[str, Any]:
+        """``runtime state``; empty when the container is unknown or the answer is no JSON object."""
+        done = self.command("state", self.id)
+        try:
+            value = json.loads(done.stdout) if done.ok else {}
+        except ValueError:
+            return {}  # a check that expects a status finds none
+        return value if isinstance(value, dict) else {}
+
+    @property
+    def status(self) -> str:
+        """``status`` of :meth:`state`, empty when there is none."""
+        return str(self.state().get("status", ""))
+
+    def kill(self, signal: str, *, everything: bool = False) -> Completed:
+        """``runtime kill``."""
+        return self.command("kill", *(["--all"] if everything else []), self.id, signal)
+
+    def delete(self, *, force: bool = False) -> Completed:
+        """``runtime delete``."""
+        return self.command("delete", *(["--force"] if force else []), self.id)
+
+    def pause(self) -> Completed:
+        """``runtime pause``."""
+        return self.command("pause", self.id)
+
+    def resume(self) -> Completed:
+        """``runtime resume``."""
+        return self.command("resume", self.id)
+
+    def exec(self, *argv: str, timeout_seconds: float = COMMAND_TIMEOUT_SECONDS) -> Completed:
+        """``runtime exec`` in the running container."""
+        return self.command("exec", self.id, *argv, timeout_seconds=timeout_seconds)
+
+    def command(self, *arguments: str, timeout_seconds: float = COMMAND_TIMEOUT_SECONDS) -> Completed:
+        """Any command of the runtime; remembered for replay."""
+        done = self.launcher.command(*arguments, timeout_seconds=timeout_seconds)
+        self.commands += (done.command,)
+        return done
+
+    def wait_until_output(self, text: str = "@guest ", timeout_seconds: float = 10.0) -> bool:
+        """Wait until the guest has printed ``text``; False when the deadline passed or it ended without."""
+        answer = self.launcher.node.do(s.Output(self.created.handle, text, timeout_seconds))
+        return not answer.fields["timed_out"]
+
+    def output(self) -> bytes:
+        """Both streams so far."""
+        answer = self.launcher.node.do(s.Output(self.created.handle, "\0never\0", 0.0))
+        return answer.blobs[0] + answer.blobs[1]
+
+    def feed(self, data: bytes = b"", *, close: bool = True) -> None:
+        """Write to the guest's standard input, then end it unless ``close`` is false."""
+        self.launcher.node.do(s.Feed(self.created.handle, data, close))
+
+    def snapshot(self) -> ProcessSnapshot | None:
+        """``/proc/PID`` as it is now; ``None`` when the process has gone."""
+        if not self.pid:
+            return None
+        found = self.launcher.node.do(s.Snapshot(self.pid)).fields["snapshot"]
+        return ProcessSnapshot(**{**found, "mapped": tuple(found["mapped"])}) if found else None
+
+    def cgroup_values(self, *names: str) -> dict[str, str]:
+        """Files of the container's own cgroup, each from the hierarchy that has it."""
+        group = f"{self.launcher.cgroup_of(self.id)}/container"
+        values: dict[str, str] = self.launcher.node.do(s.CgroupRead(group, names)).fields["values"]
+        return values
+
+    def leftovers(self) -> tuple[str, ...]:
+        """Cgroups and state of this container that exist now."""
+        launcher = self.launcher
+        groups, state = launcher.node.batch([
+            s.CgroupList(launcher.cgroup_of(self.id)), s.Has(f"{launcher.state_root}/{self.id}"),
+        ])  # fmt: skip
+        return (*groups.fields["entries"], *([f"{launcher.state_root}/{self.id}"] if state.fields["there"] else []))
+
+    def wait(self, timeout_seconds: float = 10.0) -> RunResult:
+        """Wait for the guest's end, as the parent of its process: its own exit code or signal."""
+        launcher = self.launcher
+        step = s.Wait(self.created.handle, self.pid or None, timeout_seconds)
+        ended, peak = launcher.node.batch([step, s.CgroupRead(launcher.cgroup_of(self.id), MEMORY_PEAK)])
+        done = completed(s.Run(self.created.argv), ended)
+        if self.spec.hold_stdin and not done.timed_out:
+            self.feed()
+        done = replace(done, argv=self.created.argv)
+        return launcher.result(self.spec, done, self.commands, self.hook, peak)
+
+
+def _peak(answer: s.Answer) -> int | None:
+    for text in answer.fields.get("values", {}).values():
+        if text.strip().isdigit():
+            return int(text)
+    return None

@@ -1,0 +1,457 @@
+"""The nouns of the harness: frozen values, no input or output.
+
+Data flows one way: a :class:`RuntimePath` and a workload make a
+:class:`ContainerSpec`; a launcher turns it into a :class:`RunResult`; a check
+asserts on that; the verdict becomes a record (see ``conformance.report``).
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+NANOSECONDS = 1_000_000_000
+
+
+class Feature(enum.StrEnum):
+    """What a launcher or a path can do; a check that needs more is skipped with ``unsupported``."""
+
+    RUN = "run"
+    LIFECYCLE = "lifecycle"
+    HOOKS = "hooks"
+    OCI_CONFIG = "oci-config"
+    EXEC = "exec"
+    TTY = "tty"
+    STDIN = "stdin"
+    PAUSE = "pause"
+    CHECKPOINT = "checkpoint"
+    #: the path hands modules to a WebAssembly engine (a native control does not)
+    WASM = "wasm"
+    #: the guest is an ordinary process
+    NATIVE = "native"
+    CRUN = "crun"
+
+
+class SkipReason(enum.StrEnum):
+    """Why a check was not tried. Each is decided in one place, never in a suite."""
+
+    #: this launcher or path does not offer the feature
+    UNSUPPORTED = "unsupported"
+    #: this node lacks what the check needs (a cgroup controller, an LSM)
+    UNAVAILABLE = "unavailable"
+    #: switched off by the person who started the run
+    DISABLED = "disabled"
+
+
+class Raw(enum.StrEnum):
+    """What happened, before anybody's expectations."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"
+    SKIPPED = "skipped"
+    NOT_RUN = "not-run"
+
+
+class Judged(enum.StrEnum):
+    """What it means."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    #: failed exactly as an expectation says
+    EXPECTED_FAILURE = "expected-failure"
+    #: an expectation says that it fails; it passed on the node's own binary
+    UNEXPECTED_PASS = "unexpected-pass"
+    #: an expectation says that it fails; it passed on a binary the user brought
+    FIXED = "fixed"
+    #: a project observation that did not hold; recorded, never red
+    NOTED = "noted"
+    #: the verdict would rest on an exit code that this path does not deliver
+    INCONCLUSIVE = "inconclusive"
+    ERROR = "error"
+    NOT_RUN = "not-run"
+    SKIPPED = "skipped"
+
+
+#: Outcomes that make the run non-conformant (exit code 1).
+RED = frozenset({Judged.FAILED, Judged.UNEXPECTED_PASS})
+#: Outcomes that say nothing about the runtime (exit code 3).
+INFRASTRUCTURE = frozenset({Judged.ERROR, Judged.NOT_RUN})
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The WebAssembly engine of a path.
+
+    Attributes:
+        name: as the runtime spells it (``wasmedge``).
+        library: start of the file name that must be mapped in the container's process.
+        built_with: text that the runtime's version output must contain.
+    """
+
+    name: str
+    library: str
+    built_with: str
+
+
+@dataclass(frozen=True)
+class RuntimePath:
+    """One door: how a workload reaches an engine. One YAML file in ``suites/paths``.
+
+    Attributes:
+        name: kebab-case, outermost layer first.
+        summary: one line for people.
+        layers: outermost first.
+        launcher: module name in ``conformance.launchers``.
+        binary: what the launcher starts.
+        guest: the twin that runs here.
+        node: kind of node it needs.
+        engine: for a Wasm path.
+        request: OCI annotations that ask for Wasm.
+        below: the path one layer down, if any.
+        control: the same launcher with the native twin.
+        features: what the path offers beyond its launcher.
+        lacks: launcher features that this path does not offer.
+        components: Debian packages (or components) whose versions belong in a record.
+    """
+
+    name: str
+    summary: str
+    layers: tuple[str, ...]
+    launcher: str
+    binary: str
+    guest: Literal["wasm", "native"]
+    components: tuple[str, ...] = ()
+    node: str = "low-level"
+    engine: Engine | None = None
+    request: dict[str, str] = field(default_factory=dict)
+    below: str | None = None
+    control: str | None = None
+    features: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
+    file: Path = Path()
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A bind mount from the node into the container."""
+
+    source: str
+    destination: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Resource limits of the container's cgroup; ``None`` means unlimited."""
+
+    memory_bytes: int | None = None
+    pids: int | None = None
+    cpu_quota_us: int | None = None
+    cpu_period_us: int = 100_000
+
+
+@dataclass(frozen=True)
+class ContainerSpec:
+    """Everything a check may ask for, in no runtime's own words.
+
+    Attributes:
+        id: unique in the node; also names the cgroup.
+        module: the workload's name in the corpus.
+        rootfs: directory on the node that becomes the container's root.
+        args: the whole argument vector, the module's path first.
+        env: ``KEY=value`` strings, in order; nothing is added to them.
+        stdin: bytes for the guest, then end of file.
+        annotations: those that ask for Wasm, unless a check sets its own.
+        oci: changes merged into ``config.json`` (needs ``Feature.OCI_CONFIG``).
+    """
+
+    id: str
+    module: str
+    rootfs: str
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    cwd: str = "/"
+    uid: int = 0
+    gid: int = 0
+    additional_gids: tuple[int, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    limits: Limits = Limits()
+    read_only_root: bool = True
+    stdin: bytes = b""
+    hold_stdin: bool = False
+    tty: bool = False
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    oci: Mapping[str, Any] = field(default_factory=dict)
+    nonce: str = ""
+    timeout_seconds: float = 20.0
+    max_output_bytes: int = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A command that was run on a node. A timeout is a value here, not an exception.
+
+    Attributes:
+        exit_code: as the shell reports it for an exit; ``None`` when a signal ended it or it never started.
+        signal: the number of the signal that ended it.
+        start_error: why it could not be started (``ENOENT``...).
+        truncated: the output went past ``max_output_bytes``; the rest was read and dropped.
+        first_output_seconds: from start to the first byte on either stream.
+        pid: of the process, in the node's PID namespace.
+    """
+
+    argv: tuple[str, ...]
+    exit_code: int | None
+    signal: int | None
+    timed_out: bool
+    stdout: bytes
+    stderr: bytes
+    truncated: bool
+    seconds: float
+    first_output_seconds: float | None = None
+    start_error: str = ""
+    max_rss_kib: int = 0
+    pid: int = 0
+    handle: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Exit code 0 within the deadline."""
+        return self.exit_code == 0 and not self.timed_out
+
+    @property
+    def command(self) -> str:
+        """The command as it can be typed into a shell."""
+        return shlex.join(self.argv)
+
+    def how_it_ended(self) -> str:
+        """``exit 42``, ``signal 9``, ``timeout after 20.0 s`` or ``could not start: ENOENT``."""
+        if self.start_error:
+            return f"could not start: {self.start_error}"
+        if self.timed_out:
+            return f"timeout after {self.seconds:.1f} s"
+        if self.signal is not None:
+            return f"signal {self.signal}"
+        return f"exit {self.exit_code}"
+
+    def __repr__(self) -> str:
+        return (
+            f"\n  $ {self.command}\n  {self.how_it_ended()} after {self.seconds * 1000:.0f} ms"
+            f"{_shown('stdout', self.stdout)}{_shown('stderr', self.stderr)}\n"
+        )
+
+
+@dataclass(frozen=True)
+class ProcessSnapshot:
+    """``/proc/PID`` of a container's process, read from outside the container."""
+
+    pid: int
+    comm: str = ""
+    exe: str = ""
+    mapped: tuple[str, ...] = ()
+    status: Mapping[str, str] = field(default_factory=dict)
+    namespaces: Mapping[str, str] = field(default_factory=dict)
+    descriptors: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    cgroups: tuple[str, ...] = ()
+    oom_score_adj: str = ""
+    apparmor: str = ""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Whether the guest ran, this time, in the engine the path claims. Truthy when it did.
+
+    Attributes:
+        missing: what is not proven, each in a few words; empty when everything is.
+        marker: target and nonce as the guest printed them.
+        engine: the file that was mapped in the container's process.
+    """
+
+    missing: tuple[str, ...]
+    marker: Mapping[str, str] = field(default_factory=dict)
+    engine: str = ""
+    comm: str = ""
+
+    def __bool__(self) -> bool:
+        return not self.missing
+
+    def __repr__(self) -> str:
+        if self.missing:
+            return "not proven: " + "; ".join(self.missing)
+        where = f" in {self.engine}" if self.engine else ""
+        return f"proven: {self.marker.get('target', 'engine')}{where}"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What one container did, as seen by whoever started it.
+
+    Attributes:
+        completed: the runtime's own process.
+        commands: every command of ours that led here, replayable in this order.
+        snapshot: of the container's process, taken by a hook or while the guest waits.
+        proof: see :class:`Proof`.
+        guest_started: the guest's announcement is on one of the streams.
+        report: all ``@report`` objects of the guest, merged in order.
+        reports: the same, one by one.
+        memory_peak_bytes: of the container's cgroup, the runtime included.
+        asked: what the check asked for.
+        leftovers: cgroups and state that the runtime did not remove.
+    """
+
+    asked: ContainerSpec
+    completed: Completed
+    commands: tuple[str, ...]
+    proof: Proof
+    snapshot: ProcessSnapshot | None
+    announcement: Mapping[str, str]
+    reports: tuple[Mapping[str, Any], ...]
+    stdout: bytes
+    stderr: bytes
+    memory_peak_bytes: int | None = None
+    leftovers: tuple[str, ...] = ()
+
+    @property
+    def proven(self) -> Proof:
+        """Assert on this first: without it an exit code says nothing."""
+        return self.proof
+
+    @property
+    def guest_started(self) -> bool:
+        """The guest printed its announcement."""
+        return bool(self.announcement)
+
+    @property
+    def exit_code(self) -> int | None:
+        """What the runtime's caller sees; ``None`` after a signal or a timeout."""
+        return None if self.completed.timed_out else self.completed.exit_code
+
+    @property
+    def signal(self) -> int | None:
+        """The signal that ended the runtime's own process."""
+        return self.completed.signal
+
+    @property
+    def timed_out(self) -> bool:
+        """The deadline passed; the container was then killed by us."""
+        return self.completed.timed_out
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """All reports of the guest merged, later keys win."""
+        merged: dict[str, Any] = {}
+        for one in self.reports:
+            merged.update(one)
+        return merged
+
+    def __repr__(self) -> str:
+        said = f"\n  guest said: {json.dumps(self.report)[:600]}" if self.reports else ""
+        commands = "".join(f"\n  $ {c}" for c in self.commands)
+        return (
+            f"\n  container {self.asked.id}: {self.completed.how_it_ended()} after"
+            f" {self.completed.seconds * 1000:.0f} ms; {self.proof!r}{commands}{said}"
+            f"{_shown('stdout', self.stdout)}{_shown('stderr', self.stderr)}\n"
+        )
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One rule that a check is bound to. From ``suites/requirements/*.yaml``.
+
+    Attributes:
+        id: never reused.
+        title: the rule in a few words.
+        level: RFC 2119 keyword as the source uses it.
+        basis: what gives the rule its force, see ``docs/architecture.md``.
+        text: the source's own words.
+        url: the source, at a tag.
+        area: the group it is shown in.
+    """
+
+    id: str
+    title: str
+    level: Literal["MUST", "SHOULD", "MAY"]
+    basis: Literal["spec", "upstream-doc", "parity", "project"]
+    text: str
+    url: str
+    area: str
+    profiles: tuple[str, ...] = ()
+    file: Path = Path()
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A known failure, pinned to what is observed. From ``suites/expectations/*.yaml``.
+
+    Attributes:
+        check: id in the catalogue, or ``*`` where no guest of the path ever starts.
+        paths: names or globs.
+        observed: observations that must all be equal for the failure to be this one.
+        affects: component name to a version specifier (``==1.21``, ``<1.30``); all must match.
+        when: node facts that must be equal (``cgroup_mode: v1``).
+        reason: one line for people.
+        issue: URL of the upstream issue, or empty when only a reproduction exists.
+        reproduction: one command, needed where there is no issue.
+        reviewed: when a person last looked.
+    """
+
+    check: str
+    paths: tuple[str, ...]
+    observed: dict[str, Any]
+    reason: str
+    reviewed: str
+    affects: dict[str, str] = field(default_factory=dict)
+    when: dict[str, Any] = field(default_factory=dict)
+    issue: str = ""
+    reproduction: str = ""
+    file: Path = Path()
+    line: int = 0
+
+    @property
+    def id(self) -> str:
+        """File name and line: enough to find it."""
+        return f"{self.file.name}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One test function of a suite, found without importing it.
+
+    Attributes:
+        id: ``process/test_exit_codes.py::test_exit_code_42_reaches_the_caller``.
+        requirement: id of the rule it is bound to.
+        needs: features without which it is skipped.
+    """
+
+    id: str
+    requirement: str
+    needs: frozenset[Feature]
+    needs_node: tuple[str, ...]
+    sentence: str
+    file: Path
+    line: int
+    field_guide: tuple[int, ...] = ()
+
+
+def _shown(name: str, data: bytes, limit: int = 1200) -> str:
+    """A stream for people: escapes visible, long ones cut in the middle."""
+    if not data:
+        return ""
+    text = data[: limit // 2] + (b" [...] " + data[-limit // 2 :] if len(data) > limit else data[limit // 2 :])
+    lines = text.decode("utf-8", "backslashreplace").splitlines()
+    body = "".join(f"\n    {printable(line)}" for line in lines)
+    return f"\n  {name} ({len(data)} bytes):{body}"
+
+
+def printable(text: str) -> str:
+    """``text`` with everything that a terminal or an XML parser would act on made visible."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,280 @@
+"""A machine we can run commands on, whatever carries the bytes to it.
+
+A testbed supplies a command line at whose other end the agent (``agent.py``) reads
+standard input; everything above that is the same for the sandbox, ssh and this machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import select
+import struct
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from conformance.errors import InfrastructureError
+from conformance.model import Completed
+from conformance.node import steps as s
+from conformance.node.steps import Answer, Step
+
+#: Grace for the way there and back, above what the steps themselves may take.
+ROUND_TRIP_SECONDS = 15.0
+#: The spawn time of an unloaded machine of the kind the deadlines were chosen on.
+REFERENCE_SPAWN_SECONDS = 0.002
+AGENT_BOOTSTRAP = (
+    "import sys,os\n"
+    "def exactly(n):\n"
+    "    d=b''\n"
+    "    while len(d)<n:\n"
+    "        p=os.read(0,n-len(d))\n"
+    "        if not p: sys.exit(1)\n"
+    "        d+=p\n"
+    "    return d\n"
+    "n=int(exactly(8))\n"
+    "g={'__name__':'agent'}\n"
+    "exec(compile(exactly(n),'conformance-agent','exec'),g)\n"
+    "g['main'](%r)\n"
+)
+
+
+class Node:
+    """A node at the other end of a pipe.
+
+    Args:
+        name: for messages.
+        argv: command whose standard input and output reach ``python3`` with the bootstrap.
+        session: names this session's directory and cgroups on the node.
+        start_timeout_seconds: how long the agent may take to say hello.
+
+    Raises:
+        InfrastructureError: the agent did not start; the transport's own words are in it.
+    """
+
+    def __init__(self, name: str, argv: Sequence[str], session: str, *, start_timeout_seconds: float = 30.0) -> None:
+        self.name = name
+        self.session = session
+        self.directory = PurePosixPath("/var/lib/conformance") / session
+        self.dead = ""
+        self._stderr = bytearray()
+        self._roots: dict[str, PurePosixPath] = {}
+        try:
+            self._process = subprocess.Popen(
+                list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
+                start_new_session=True,  # a Ctrl-C at the terminal is pytest's to handle, then ours
+            )  # fmt: skip
+        except OSError as error:
+            raise InfrastructureError(f"{name}: cannot start {argv[0]}: {error.strerror}") from error
+        assert self._process.stdout and self._process.stderr
+        for pipe in (self._process.stdout, self._process.stderr):
+            os.set_blocking(pipe.fileno(), False)
+        source = (Path(__file__).parent / "agent.py").read_bytes()
+        self._send(b"%08d" % len(source) + source)
+        hello, _ = self._receive(start_timeout_seconds)
+        self.facts: dict[str, Any] = hello["hello"]
+        self.agent_pid: int = hello["pid"]
+        #: Deadlines are multiplied by this: a slow or busy node is not a hung guest.
+        self.pace = max(1.0, min(20.0, self.facts["spawn_seconds"] / REFERENCE_SPAWN_SECONDS))
+
+    @staticmethod
+    def bootstrap(session: str) -> str:
+        """The program to give to ``python3 -c`` on the node."""
+        return AGENT_BOOTSTRAP % session
+
+    # ---- what callers use
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout_seconds: float = 20.0,
+        max_output_bytes: int = s.DEFAULT_MAX_OUTPUT_BYTES,
+    ) -> Completed:  # fmt: skip
+        """Run one command to its end. A timeout is a value in the result.
+
+        Raises:
+            InfrastructureError: the node is gone.
+        """
+        step = s.Run(argv, stdin=stdin, timeout_seconds=timeout_seconds, max_output_bytes=max_output_bytes)
+        return completed(step, self.batch([step])[0])
+
+    def batch(self, steps: Sequence[Step]) -> list[Answer]:
+        """Do the steps in order, in one round trip.
+
+        Raises:
+            InfrastructureError: the node is gone, or did not answer within the steps' own deadlines.
+        """
+        if self.dead:
+            raise InfrastructureError(self.dead)
+        header: dict[str, Any] = {"steps": [], "blobs": []}
+        blobs: list[bytes] = []
+        allowed = ROUND_TRIP_SECONDS
+        for step in steps:
+            # not dataclasses.asdict: it copies every blob
+            row = {f.name: getattr(step, f.name) for f in dataclasses.fields(step)}
+            blob_field = getattr(step, "blob_field", None)
+            if blob_field:
+                row["blob"] = len(blobs)
+                blobs.append(row.pop(blob_field))
+            if "timeout_seconds" in row:
+                row["timeout_seconds"] *= self.pace
+                allowed += row["timeout_seconds"] + 5
+            row["do"] = s.VERBS[type(step)]
+            header["steps"].append(row)
+        header["blobs"] = [len(b) for b in blobs]
+        text = json.dumps(header, default=_plain).encode()
+        self._send(b"".join([struct.pack(">I", len(text)), text, *blobs]))
+        answer, produced = self._receive(allowed)
+        results = []
+        for row in answer["answers"]:
+            count = row.pop("blob_count")
+            results.append(Answer(row, tuple(produced[:count])))
+            del produced[:count]
+        return results
+
+    def do(self, step: Step) -> Answer:
+        """One step; an operating-system error on the node is ours to raise.
+
+        Raises:
+            InfrastructureError: the node is gone or the step failed there.
+        """
+        answer = self.batch([step])[0]
+        if answer.error:
+            raise InfrastructureError(f"{self.name}: {s.VERBS[type(step)]} {answer.fields['where']}: {answer.error}")
+        return answer
+
+    def put(self, digest: str, tar: BinaryIO) -> PurePosixPath:
+        """Unpack a tar on the node, once a session.
+
+        Args:
+            digest: names the directory, so the same content is sent once.
+            tar: an uncompressed tar.
+
+        Raises:
+            InfrastructureError: no space, or the node is gone.
+        """
+        if digest not in self._roots:
+            path = self.directory / "content" / digest
+            self.do(s.Put(str(path), tar.read()))
+            self._roots[digest] = path
+        return self._roots[digest]
+
+    def read_text(self, path: str, max_bytes: int = 1 << 16) -> str:
+        """A small text file of the node.
+
+        Raises:
+            InfrastructureError: it cannot be read.
+        """
+        return self.do(s.Read(path, max_bytes)).blobs[0].decode("utf-8", "backslashreplace")
+
+    def close(self, timeout_seconds: float = 20.0) -> None:
+        """Let the agent end, which takes everything it started with it; bounded."""
+        if self._process.stdin and not self._process.stdin.closed:
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(timeout_seconds)
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe:
+                pipe.close()
+        self.dead = self.dead or f"{self.name}: closed"
+
+    def leave_running(self) -> str:
+        """Leave the node running after we have gone; returns how to reach and how to end it."""
+        assert self._process.stdin is not None
+        holder = subprocess.Popen(
+            ["sleep", "infinity"], stdin=subprocess.DEVNULL, stdout=self._process.stdin, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        return f"kept {self.name}: enter it with 'conformance shell --node {self.session}', end it with 'kill {holder.pid}'"
+
+    # ---- frames
+
+    def _send(self, data: bytes) -> None:
+        stdin = self._process.stdin
+        assert stdin is not None
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[stdin.write(view) or 0 :]
+        except (BrokenPipeError, ValueError):
+            self._die("went away")
+
+    def _receive(self, timeout_seconds: float) -> tuple[dict[str, Any], list[bytes]]:
+        deadline = time.monotonic() + timeout_seconds
+        (size,) = struct.unpack(">I", self._exactly(4, deadline))
+        header = json.loads(self._exactly(size, deadline))
+        return header, [self._exactly(n, deadline) for n in header.get("blobs", [])]
+
+    def _exactly(self, size: int, deadline: float) -> bytes:
+        stdout, stderr = self._process.stdout, self._process.stderr
+        assert stdout and stderr
+        data = bytearray()
+        watched = [stdout, stderr]
+        while len(data) < size:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self._die("did not answer in time")
+            ready, _, _ = select.select(watched, [], [], left)
+            if stderr in ready:
+                piece = stderr.read(1 << 16)
+                if not piece:
+                    watched = [stdout]
+                else:
+                    self._stderr = (self._stderr + piece)[-8192:]
+            if stdout in ready:
+                piece = stdout.read(size - len(data))
+                if not piece:
+                    self._die("went away")
+                data += piece or b""
+        return bytes(data)
+
+    def _die(self, how: str) -> None:
+        process = self._process
+        try:
+            process.wait(2 if how == "went away" else 0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+        if process.stderr and not process.stderr.closed:
+            self._stderr += process.stderr.read() or b""
+        said = self._stderr.decode("utf-8", "backslashreplace").strip().splitlines()
+        self.dead = f"node {self.name} {how}" + (f": {said[-1]}" if said else f" (exit status {process.returncode})")
+        raise InfrastructureError(self.dead)
+
+
+def completed(step: s.Run, answer: Answer) -> Completed:
+    """The result of a :class:`~conformance.node.steps.Run` step.
+
+    Raises:
+        InfrastructureError: the step itself failed on the node (not the command).
+    """
+    if answer.error:
+        raise InfrastructureError(f"run {step.argv[0]}: {answer.error}")
+    f = answer.fields
+    return Completed(
+        argv=tuple(step.argv),
+        exit_code=f.get("exit_code"),
+        signal=f.get("signal"),
+        timed_out=bool(f.get("timed_out")),
+        stdout=answer.blobs[0],
+        stderr=answer.blobs[1],
+        truncated=bool(f.get("truncated")),
+        seconds=f["seconds"],
+        first_output_seconds=f.get("first_output_seconds"),
+        start_error=f.get("start_error", ""),
+        max_rss_kib=f.get("max_rss_kib", 0),
+        pid=f.get("pid", 0),
+        handle=f.get("handle", 0),
+    )
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (tuple, PurePosixPath)):
+        return list(value) if isinstance(value, tuple) else str(value)
+    raise TypeError(f"cannot send {type(value).__name__}")

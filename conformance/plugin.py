@@ -1,0 +1,319 @@
+"""The pytest plug-in: options, the matrix of checks and paths, verdicts, journal, exit code.
+
+It is active only when pytest's arguments lie in a suite directory. With pytest-xdist the
+workers judge their own checks and the controller keeps the journal.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance import catalogue, record
+from conformance.build.guests import Corpus, corpus
+from conformance.errors import InfrastructureError, NotRun, UsageError
+from conformance.model import Judged, Raw, RuntimePath, SkipReason
+from conformance.recorder import Recorder
+from conformance.session import PathUnderTest, Session, Settings, features_of
+from conformance.testbeds import testbed
+from conformance.user_workloads import UserWorkload
+from conformance.user_workloads import read as read_user_workloads
+from conformance.verdict import Situation, judge
+
+DEFAULT_RUNTIME = "crun-wasmedge"
+LETTERS = {
+    Judged.PASSED: ".", Judged.FAILED: "F", Judged.EXPECTED_FAILURE: "x", Judged.UNEXPECTED_PASS: "P",
+    Judged.FIXED: "+", Judged.NOTED: "n", Judged.INCONCLUSIVE: "?", Judged.ERROR: "E", Judged.NOT_RUN: "-",
+    Judged.SKIPPED: "s",
+}  # fmt: skip
+
+
+@dataclass
+class Run:
+    """What one pytest process knows of the run it belongs to."""
+
+    catalogue: catalogue.Catalogue
+    paths: list[RuntimePath]
+    brought: dict[str, Path]
+    workloads: tuple[UserWorkload, ...]
+    testbed: str
+    strict: bool
+    keep: bool
+    session: Session | None = None
+    corpus: Corpus | None = None
+    prepare_error: str = ""
+
+    def split(self, node_id: str) -> tuple[str, str]:
+        """Check id and path name of a node id such as ``suites/a/test_b.py::test_c[crun-wasmedge]``."""
+        check, _, parameters = record.id_of(node_id, self.catalogue.root).partition("[")
+        names = [p.name for p in self.paths]
+        matching = [n for n in names if parameters.rstrip("]") == n or parameters.startswith(n + "-")]
+        return check, max(matching, key=len, default="-")
+
+
+RUN = pytest.StashKey[Run]()
+SKIP_REASON = pytest.StashKey[SkipReason]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("conformance", "WebAssembly runtime conformance")
+    add = group.addoption
+    add("--runtime", action="append", metavar="PATH", help=f"runtime path, glob or 'all'; repeatable (default: {DEFAULT_RUNTIME})")
+    add("--no-control", action="store_true", help="do not run the native controls along")
+    add("--testbed", default="sandbox", metavar="NAME[://ADDRESS]", help="sandbox, local or ssh://user@host:port")
+    add("--list-runtimes", action="store_true", help="list the runtime paths and exit")
+    add("--runtime-binary", action="append", default=[], metavar="NAME=FILE", help="use this build of a runtime; repeatable")
+    add("--report-dir", metavar="DIR", help="where the results go (default: reports/out/TIME-ID)")
+    add("--keep", action="store_true", help="leave the node and every bundle in place and say how to enter it")
+    add("--workloads", metavar="DIR", help="also run your own modules, each with a sidecar")
+
+
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    if not config.getoption("list_runtimes"):
+        return None
+    root = catalogue.suite_root([*config.args, "suites"], config.invocation_params.dir)
+    if root is None:
+        raise pytest.UsageError("--list-runtimes: no suite directory here; name it, as in 'pytest suites/ --list-runtimes'")
+    for path in _usage(catalogue.read, root).paths.values():
+        print(f"{path.name:24} {path.summary}")
+    return 0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in (
+        "requirement(id): the rule a check is bound to",
+        "needs(*features): skipped on a path without these",
+        "needs_node(*facts): skipped on a node where one is not true",
+    ):
+        config.addinivalue_line("markers", line)
+    root = catalogue.suite_root(config.args, config.invocation_params.dir)
+    if root is None or config.getoption("list_runtimes"):
+        return
+    worker_input = getattr(config, "workerinput", None)
+    read = _usage(catalogue.read, root)
+    patterns = config.getoption("runtime") or [DEFAULT_RUNTIME]
+    paths = _usage(read.select_paths, patterns, controls=not config.getoption("no_control"))
+    _usage(testbed, config.getoption("testbed"))
+    directory = config.getoption("workloads")
+    run = Run(
+        catalogue=read,
+        paths=paths,
+        brought=_usage(_brought, config.getoption("runtime_binary"), paths),
+        workloads=_usage(read_user_workloads, Path(directory)) if directory else (),
+        testbed=config.getoption("testbed"),
+        strict=bool(config.getini("strict")),
+        keep=config.getoption("keep"),
+    )
+    config.stash[RUN] = run
+    if worker_input is not None:
+        run.prepare_error = worker_input["conformance_prepare_error"]
+        return
+    wanted = config.getoption("report_dir")
+    config.pluginmanager.register(Recorder(run, config, Path(wanted) if wanted else None), "conformance-recorder")
+
+
+def _usage(call: Any, *arguments: Any, **more: Any) -> Any:
+    """Call, and turn our usage error into pytest's: one line, exit code 4."""
+    try:
+        return call(*arguments, **more)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _brought(options: list[str], paths: list[RuntimePath]) -> dict[str, Path]:
+    brought = {}
+    known = {p.binary for p in paths}
+    for option in options:
+        name, equals, file = option.partition("=")
+        if not equals:
+            raise UsageError(f"--runtime-binary={option}: expected NAME=FILE")
+        if name not in known:
+            raise UsageError(f"--runtime-binary: no chosen path runs '{name}' (they run: {', '.join(sorted(known))})")
+        path = Path(file)
+        if not path.is_file():
+            raise UsageError(f"--runtime-binary: {file} is not a file")
+        if not os.access(path, os.X_OK):
+            raise UsageError(f"--runtime-binary: {file} is not executable (chmod +x {file})")
+        brought[name] = path.resolve()
+    return brought
+
+
+def run_of(config: pytest.Config) -> Run | None:
+    """The run that this pytest process belongs to; None when it runs no suite."""
+    return config.stash.get(RUN, None)
+
+
+# ---- the matrix
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    run = run_of(metafunc.config)
+    if run is None:
+        return
+    if "path" in metafunc.fixturenames:
+        metafunc.parametrize("path", run.paths, indirect=True, ids=[p.name for p in run.paths])
+    if "user_workload" in metafunc.fixturenames and run.workloads:
+        metafunc.parametrize("user_workload", run.workloads, ids=[w.name for w in run.workloads])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Checks of a user's modules exist only where there are such modules."""
+    run = run_of(config)
+    if run is None or run.workloads:
+        return
+    unused = [item for item in items if "user_workload" in getattr(item, "fixturenames", ())]
+    if unused:
+        items[:] = [item for item in items if item not in unused]
+        config.hook.pytest_deselected(items=unused)
+
+
+@pytest.fixture
+def path(request: pytest.FixtureRequest) -> Iterator[PathUnderTest]:
+    """The runtime path under test, on an open node; what a check starts there is removed after it."""
+    run = run_of(request.config)
+    if run is None:
+        raise pytest.UsageError("a check needs a suite directory: pytest suites/")
+    wanted: RuntimePath = request.param
+    check = run.catalogue.checks[run.split(request.node.nodeid)[0]]
+    _skip_without(request.node, check.needs - features_of(wanted), SkipReason.UNSUPPORTED, f"{wanted.name} has no")
+    if run.prepare_error:
+        raise NotRun(run.prepare_error)
+    if run.session is None:
+        run.session = Session(Settings(run.testbed, run.corpus or corpus(), run.brought, run.strict, run.keep))
+    opened = run.session.open(wanted)
+    absent = [fact for fact in check.needs_node if not _fact(opened.node.facts, fact)]
+    _skip_without(request.node, absent, SkipReason.UNAVAILABLE, "the node has no")
+    under_test = PathUnderTest(opened, run.session.settings.corpus, check.id)
+    request.node.stash[record.UNDER_TEST] = under_test
+    request.node.stash[record.OPENED] = opened
+    yield under_test
+    under_test.clean_up()
+
+
+def _skip_without(item: pytest.Item, absent: Any, reason: SkipReason, text: str) -> None:
+    """The one place where a check is skipped."""
+    if absent:
+        item.stash[SKIP_REASON] = reason
+        pytest.skip(f"{reason}: {text} {', '.join(sorted(absent))}")
+
+
+def _fact(facts: dict[str, Any], name: str) -> bool:
+    kind, _, value = name.partition(":")
+    if kind == "cgroup":
+        return value in facts["controllers"]
+    return facts["cgroup_mode"] == value if kind == "cgroup_mode" else bool(facts.get(name))
+
+
+# ---- verdicts (in the process that ran the check)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    run = run_of(item.config)
+    if run is None:
+        return report
+    error = call.excinfo.value if call.excinfo else None
+    if report.when == "teardown":
+        if report.failed:
+            report.conformance = {"teardown_error": str(error)}  # type: ignore[attr-defined]
+            report.longrepr = f"{item.name}: clean-up failed: {error}"
+        return report
+    if report.when == "setup" and report.passed:
+        return report
+    raw, message = _raw(item, report, error)
+    row = record.make(item, run.catalogue, raw, message, report, run.split(item.nodeid))
+    row["skip_reason"] = item.stash.get(SKIP_REASON, None)
+    _judge(item, run, raw, row, report)
+    report.conformance = row  # type: ignore[attr-defined]
+    return report
+
+
+def _raw(item: pytest.Item, report: pytest.TestReport, error: BaseException | None) -> tuple[Raw, str]:
+    """Failure, error or skip: only an ``assert`` in the check's own body is a failure."""
+    if report.skipped:
+        return Raw.SKIPPED, str(error)
+    if report.passed:
+        under_test = item.stash.get(record.UNDER_TEST, None)
+        unproven = under_test.unproven() if under_test else []
+        if unproven:
+            return Raw.ERROR, f"the check passed although a guest is {unproven[0]}"
+        return Raw.PASSED, ""
+    if isinstance(error, NotRun):
+        return Raw.NOT_RUN, str(error)
+    if isinstance(error, InfrastructureError):
+        return Raw.ERROR, str(error)
+    if report.when == "call" and isinstance(error, AssertionError) and _raised_in_check(item, error):
+        return Raw.FAILED, str(error)
+    return Raw.ERROR, f"{type(error).__name__}: {error}"
+
+
+def _raised_in_check(item: pytest.Item, error: AssertionError) -> bool:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and Path(trace.tb_frame.f_code.co_filename) == item.path
+
+
+def _judge(item: pytest.Item, run: Run, raw: Raw, row: dict[str, Any], report: pytest.TestReport) -> None:
+    """Judge, and tell pytest in its own terms so that ``-x`` and its counts agree with us."""
+    opened = item.stash.get(record.OPENED, None)
+    requirement = run.catalogue.requirements[run.catalogue.checks[row["check"]].requirement]
+    situation = Situation(
+        path=row["path"],
+        components=opened.versions.components if opened else {},
+        facts=opened.node.facts if opened else {},
+        canary=opened.canary if opened else {},
+        brought=bool(opened and opened.brought),
+        strict=run.strict,
+    )
+    verdict = judge(raw, row["check"], requirement, row["observations"], run.catalogue.expectations, situation)
+    row["judged"] = verdict.judged.value
+    row["reason"] = verdict.reason or row["message"].partition("\n")[0]
+    row["expectation"] = record.of_expectation(verdict.expectation)
+    if verdict.judged in (Judged.EXPECTED_FAILURE, Judged.NOTED, Judged.INCONCLUSIVE):
+        report.outcome = "skipped"
+        report.wasxfail = verdict.reason  # type: ignore[attr-defined]
+    elif verdict.judged is Judged.UNEXPECTED_PASS:
+        report.outcome, report.longrepr = "failed", f"{item.name}: unexpected pass: {verdict.reason}"
+    elif raw in (Raw.ERROR, Raw.NOT_RUN):
+        report.outcome = "failed"
+        if _ours(row["message"]) or not report.longrepr:
+            report.longrepr = row["message"]
+    elif verdict.judged is Judged.FAILED and verdict.reason:
+        report.sections.append(("conformance", verdict.reason))
+
+
+def _ours(message: str) -> bool:
+    """One of our one-line messages, whose traceback would tell the reader nothing."""
+    return ": " not in message.partition(" ")[0] and not message.split(":")[0].endswith(("Error", "Exception"))
+
+
+def pytest_report_teststatus(report: Any) -> tuple[str, str, Any] | None:
+    row = getattr(report, "conformance", None)
+    if not row or "judged" not in row:
+        return None
+    judged = Judged(row["judged"])
+    colour = {"red": True} if judged in (Judged.FAILED, Judged.UNEXPECTED_PASS, Judged.ERROR) else {"yellow": True}
+    word = judged.value.upper()
+    category = judged.value
+    if judged is Judged.UNEXPECTED_PASS:
+        category = "failed"
+    return category, LETTERS[judged], word if judged is Judged.PASSED else (word, colour)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Give the nodes of this process back; with pytest-xdist every worker does."""
+    run = run_of(session.config)
+    if run is not None and run.session is not None:
+        for line in run.session.close():
+            print(f"\n{line}", file=sys.stderr)
+        run.session = None

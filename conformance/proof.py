@@ -1,0 +1,98 @@
+"""Whether a guest ran, this time, in the engine that the path claims."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from conformance.model import ContainerSpec, ProcessSnapshot, Proof, RuntimePath
+
+ANNOUNCEMENT, REPORT = b"@guest ", b"@report "
+#: Start of the compile-time target that each twin names.
+TARGETS = {"wasm": ("wasm32-wasip1", "wasm32-wasip2"), "native": ("x86_64-linux", "aarch64-linux")}
+
+#: Read by ``/bin/sh`` as a createRuntime hook: the runtime's process, before it becomes the guest.
+#: Its only argument is the file to write; the container's state arrives on standard input.
+HOOK = b"""state=$(cat)
+pid=${state#*\\"pid\\":}
+pid=$((${pid%%[!0-9 ]*}))
+exe=$(readlink "/proc/$pid/exe")
+{ echo "$pid $exe"; cat "/proc/$pid/comm" "/proc/$pid/maps"; } > "$1"
+"""
+
+
+def parse_hook(text: bytes) -> ProcessSnapshot | None:
+    """The snapshot that :data:`HOOK` wrote; ``None`` when it never ran or found no process."""
+    lines = text.decode("utf-8", "backslashreplace").splitlines()
+    if len(lines) < 2:
+        return None
+    pid, _, exe = lines[0].partition(" ")
+    mapped: dict[str, None] = {}
+    for line in lines[2:]:
+        columns = line.split(None, 5)
+        if len(columns) == 6:
+            mapped[columns[5]] = None
+    return ProcessSnapshot(pid=int(pid), comm=lines[1].strip(), exe=exe, mapped=tuple(mapped))
+
+
+def listen(stdout: bytes, stderr: bytes) -> tuple[dict[str, str], tuple[dict[str, Any], ...]]:
+    """The guest's announcement and reports, on whichever stream they arrived.
+
+    Which stream carries them is the business of the one check that is about streams;
+    looking at both keeps a runtime that swaps them from failing every other check.
+    """
+    announcement: dict[str, str] = {}
+    reports: list[dict[str, Any]] = []
+    for stream in (stdout, stderr):
+        if b"@" not in stream:
+            continue
+        for line in stream.split(b"\n"):
+            if line.startswith(ANNOUNCEMENT) and not announcement:
+                announcement = {k: str(v) for k, v in _object(line[len(ANNOUNCEMENT) :]).items()}
+            elif line.startswith(REPORT):
+                reports.append(_object(line[len(REPORT) :]))
+    return announcement, tuple(r for r in reports if r)
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(text.decode("utf-8", "replace").rstrip("\r"))
+    except ValueError:
+        return {}  # a damaged line is no announcement: the proof says that it is missing
+    return value if isinstance(value, dict) else {}
+
+
+def prove(
+    path: RuntimePath, spec: ContainerSpec, announcement: Mapping[str, str], snapshot: ProcessSnapshot | None,
+    *, speaks: bool = True,
+) -> Proof:  # fmt: skip
+    """Judge the evidence of one container.
+
+    Args:
+        path: claims a twin and, for Wasm, an engine.
+        spec: holds this container's nonce.
+        announcement: what the guest printed, empty if nothing.
+        snapshot: of the container's process, taken from outside.
+        speaks: the guest is one of the corpus; a user's own module announces nothing.
+    """
+    missing = []
+    if speaks and not announcement:
+        missing.append("the guest announced nothing")
+    elif speaks:
+        if announcement.get("nonce") != spec.nonce:
+            missing.append(f"the announcement has nonce '{announcement.get('nonce')}', this container's is '{spec.nonce}'")
+        if announcement.get("guest") != spec.module:
+            missing.append(f"the guest is '{announcement.get('guest')}', asked for '{spec.module}'")
+        if announcement.get("target") not in TARGETS[path.guest]:
+            missing.append(f"the guest was compiled for {announcement.get('target')}, this path runs {TARGETS[path.guest][0]}")
+    engine, library = "", path.engine.library if path.engine else ""
+    if snapshot is None:
+        missing.append("no snapshot of the container's process")
+    elif library:
+        found = [m for m in snapshot.mapped if PurePosixPath(m).name.startswith(library)]
+        engine = found[0] if found else ""
+        if not found:
+            missing.append(f"{library} is not mapped in the container's process ({snapshot.comm}, {snapshot.exe})")
+    return Proof(tuple(missing), dict(announcement), engine, snapshot.comm if snapshot else "")

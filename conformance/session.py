@@ -1,0 +1,305 @@
+"""What a worker holds open during a run: nodes, and paths on them.
+
+A check gets a :class:`PathUnderTest`; everything it starts is remembered there, so that
+its observations reach the record and nothing it started outlives it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+from testinfra.host import Host
+
+from conformance import launchers
+from conformance.build.guests import Corpus
+from conformance.errors import InfrastructureError, NotRun
+from conformance.launchers.oci import OciContainer
+from conformance.model import ContainerSpec, Feature, RunResult, RuntimePath
+from conformance.node import Node
+from conformance.node import steps as s
+from conformance.node.testinfra_backend import host_of
+from conformance.testbeds import testbed
+from conformance.user_workloads import UserWorkload, packed
+
+#: Where a binary the user brought is installed, under the runtime's own name: a file
+#: called ``crun-foo`` would make crun force the handler ``foo``.
+BROUGHT_DIRECTORY = "/opt/conformance/bin"
+#: A node that died is opened once more; after that its checks are not run.
+NODE_OPENINGS = 2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line asked for."""
+
+    testbed: str
+    corpus: Corpus
+    brought: Mapping[str, Path]
+    strict: bool = False
+    keep: bool = False
+
+
+@dataclass
+class OpenPath:
+    """A runtime path on a node, looked at and tried."""
+
+    path: RuntimePath
+    node: Node
+    launcher: launchers.Launcher
+    versions: launchers.Versions
+    root: PurePosixPath
+    brought: bool
+    canary: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What a check can ask of this path."""
+        kind = Feature.WASM if self.path.guest == "wasm" else Feature.NATIVE
+        return features_of(self.path) | {kind}
+
+
+def features_of(path: RuntimePath) -> frozenset[Feature]:
+    """Features of a path, known without opening it."""
+    own = {Feature(f) for f in path.features} | {Feature.WASM if path.guest == "wasm" else Feature.NATIVE}
+    return (launchers.launcher(path.launcher).features | own) - {Feature(f) for f in path.lacks}
+
+
+class Session:
+    """Nodes and paths of one worker; close it to give them back."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._nodes: dict[str, Node] = {}
+        self._openings: dict[str, int] = {}
+        self._paths: dict[str, OpenPath] = {}
+        self._failed: dict[str, str] = {}
+
+    def node(self, kind: str) -> Node:
+        """The node of that kind, opened at first use, and once more if it died.
+
+        Raises:
+            InfrastructureError: it cannot be had.
+            NotRun: that has been tried often enough.
+        """
+        node = self._nodes.get(kind)
+        if node is not None and not node.dead:
+            return node
+        if node is not None:
+            node.close()
+        if self._openings.get(kind, 0) >= NODE_OPENINGS:
+            raise NotRun(f"node '{kind}' has died {NODE_OPENINGS} times: {node.dead if node else 'it never started'}")
+        self._openings[kind] = self._openings.get(kind, 0) + 1
+        bed, address = testbed(self.settings.testbed)
+        node = bed.open_node(kind, address, f"{os.getpid():x}-{secrets.token_hex(3)}")
+        for name, file in self.settings.brought.items():
+            node.do(s.Write(f"{BROUGHT_DIRECTORY}/{name}", file.read_bytes(), 0o755))
+        self._nodes[kind] = node
+        return node
+
+    def open(self, path: RuntimePath) -> OpenPath:
+        """A path, preflighted and with its canary run; the same one while its node lives.
+
+        Raises:
+            InfrastructureError: the first time that something is missing; names it.
+            NotRun: every further time, so that one cause is one error.
+        """
+        opened = self._paths.get(path.name)
+        if opened is not None and not opened.node.dead:
+            return opened
+        if path.name in self._failed:
+            raise NotRun(f"{path.name} cannot be tried: {self._failed[path.name]}")
+        started = time.monotonic()
+        try:
+            node = self.node(path.node)
+            brought = path.binary in self.settings.brought
+            binary = f"{BROUGHT_DIRECTORY}/{path.binary}" if brought else path.binary
+            launcher = launchers.launcher(path.launcher)(node, path, binary)
+            launcher.keep_bundles = self.settings.keep
+            versions = launcher.preflight()
+            with self.settings.corpus.tar.open("rb") as tar:
+                root = node.put(self.settings.corpus.digest, tar) / path.guest
+        except NotRun:
+            raise
+        except InfrastructureError as error:
+            self._failed[path.name] = str(error)
+            raise
+        opened = OpenPath(path, node, launcher, versions, root, brought)
+        opened.canary = self._canary(opened)
+        opened.seconds = time.monotonic() - started
+        self._paths[path.name] = opened
+        return opened
+
+    def _canary(self, opened: OpenPath) -> dict[str, Any]:
+        """Whether exit codes and traps reach the caller on this path."""
+        probe = PathUnderTest(opened, self.settings.corpus, "canary")
+        code, trap = probe.run("exit-42"), probe.run("trap")
+        return {"exit_42": code.exit_code, "trap": trap.exit_code, "starts": bool(code.proven)}
+
+    def close(self) -> list[str]:
+        """Give every node back; with ``keep`` leave it running and tell how to reach and end it."""
+        told = []
+        for node in self._nodes.values():
+            if self.settings.keep and not node.dead:
+                told.append(node.leave_running())
+            else:
+                node.close()
+        self._nodes.clear()
+        return told
+
+
+class PathUnderTest:
+    """What a check works with: one runtime path, and whatever the check starts on it."""
+
+    def __init__(self, opened: OpenPath, corpus: Corpus, check: str) -> None:
+        self._opened, self._corpus, self._check = opened, corpus, check
+        self.results: list[RunResult] = []
+        self.containers: list[OciContainer] = []
+        self.observed: dict[str, Any] = {}
+        self.commands: list[str] = []
+        self._count = 0
+
+    @property
+    def name(self) -> str:
+        return self._opened.path.name
+
+    @property
+    def node(self) -> Node:
+        """The machine the containers run on."""
+        return self._opened.node
+
+    @property
+    def host(self) -> Host:
+        """The node as pytest-testinfra sees it."""
+        return host_of(self.node)
+
+    @property
+    def launcher(self) -> Any:
+        """The launcher, for checks that need more than :meth:`run` and :meth:`create`."""
+        return self._opened.launcher
+
+    def module(self, workload: str) -> str:
+        """Path of a workload in the container: a module here, its native twin on a control.
+
+        Raises:
+            InfrastructureError: no such workload, or none for this kind of guest.
+        """
+        guest = self._corpus.guests.get(workload)
+        name = None if guest is None else (guest.wasm if self._opened.path.guest == "wasm" else guest.native)
+        if name is None:
+            raise InfrastructureError(f"the corpus has no workload '{workload}' for {self._opened.path.guest} paths")
+        return f"/{name}"
+
+    def spec(self, workload: str, args: Sequence[str] = (), env: Sequence[str] = (), **more: Any) -> ContainerSpec:
+        """What :meth:`run` and :meth:`create` ask for: the nonce is the last argument and the last variable."""
+        self._count += 1
+        nonce = secrets.token_hex(8)
+        return ContainerSpec(**{
+            "id": f"c{self._count}-{nonce[:8]}",
+            "module": workload,
+            "rootfs": str(self._opened.root),
+            "args": (more.pop("argv0", None) or self.module(workload), *args, f"nonce={nonce}"),
+            "env": (*env, f"CONFORMANCE_NONCE={nonce}"),
+            "annotations": self._opened.path.request,
+            "nonce": nonce,
+            **more,
+        })  # fmt: skip
+
+    def run(self, workload: str, args: Sequence[str] = (), env: Sequence[str] = (), **more: Any) -> RunResult:
+        """Run a workload in a container to its end.
+
+        Args:
+            workload: name in the corpus.
+            args: after the module's own path.
+            env: ``KEY=value``; nothing else is added but the nonce.
+            more: any other field of :class:`conformance.model.ContainerSpec`.
+        """
+        return self._ran(self._opened.launcher.run(self.spec(workload, args, env, **more)))
+
+    def run_spec(self, spec: ContainerSpec) -> RunResult:
+        """Run a container described in full."""
+        return self._ran(self._opened.launcher.run(spec))
+
+    def run_user_workload(self, workload: UserWorkload) -> RunResult:
+        """Run a user's own module, which announces nothing."""
+        digest, tar = packed(workload)
+        spec = self.spec("exit-return-0", timeout_seconds=workload.timeout_seconds, stdin=workload.stdin.encode())
+        spec = ContainerSpec(**{
+            **{f: getattr(spec, f) for f in spec.__dataclass_fields__},
+            "module": workload.name, "nonce": "", "rootfs": str(self.node.put(digest, tar)),
+            "args": (f"/{workload.module.name}", *workload.args),
+            "env": tuple(f"{k}={v}" for k, v in workload.env.items()), "read_only_root": False,
+        })  # fmt: skip
+        return self.run_spec(spec)
+
+    def _ran(self, result: RunResult) -> RunResult:
+        self.results.append(result)
+        self.commands.extend(result.commands)
+        return result
+
+    def create(self, workload: str, args: Sequence[str] = (), env: Sequence[str] = (), **more: Any) -> OciContainer:
+        """Create a container without starting it; it is removed after the check."""
+        return self.create_spec(self.spec(workload, args, env, **more))
+
+    def create_spec(self, spec: ContainerSpec) -> OciContainer:
+        """Create a container described in full."""
+        container = cast(OciContainer, self.launcher.create(spec))
+        self.containers.append(container)
+        return container
+
+    def finish(self, container: OciContainer, timeout_seconds: float = 10.0) -> RunResult:
+        """Wait for a created container's guest to end."""
+        result = container.wait(timeout_seconds)
+        self.results.append(result)
+        return result
+
+    def observe(self, **observations: Any) -> None:
+        """Record what was seen; an expectation can pin it."""
+        self.observed.update(observations)
+
+    def observations(self) -> dict[str, Any]:
+        """What an expectation can pin: how the last container ended, and what the check noted."""
+        last: dict[str, Any] = {}
+        if self.results:
+            result = self.results[-1]
+            last = {
+                "exit_code": result.exit_code,
+                "signal": result.signal,
+                "timed_out": result.timed_out,
+                "marker": "present" if result.guest_started else "absent",
+                "engine": PurePosixPath(result.proof.engine).name or None,
+            }
+        return {**last, **self.observed}
+
+    def guest(self) -> dict[str, Any] | None:
+        """Name, digest and size of the workload that ran last."""
+        asked = [r.asked for r in self.results] or [c.spec for c in self.containers]
+        known = self._corpus.guests.get(asked[-1].module) if asked else None
+        if known is None:
+            return None
+        wasm = self._opened.path.guest == "wasm"
+        digest, size = (known.wasm_sha256, known.wasm_bytes) if wasm else (known.native_sha256, known.native_bytes)
+        return {"name": known.name, "sha256": digest or "", "bytes": size or 0}
+
+    def unproven(self) -> list[str]:
+        """Guests that spoke although the engine or the nonce is not proven: such a pass is none."""
+        return [repr(r.proof) for r in self.results if r.guest_started and not r.proof]
+
+    def all_commands(self) -> list[str]:
+        """Every command of the check, in order as far as containers overlap."""
+        return [*self.commands, *(c for container in self.containers for c in container.commands)]
+
+    def clean_up(self) -> None:
+        """Remove the check's containers, whatever state they are in."""
+        if self.node.dead:
+            return
+        for container in self.containers:
+            self._opened.launcher.cleanup(container.id)
+            self.node.do(s.Release(container.created.handle))
+

@@ -1,0 +1,71 @@
+"""Where nodes come from. One module per testbed, found by its name.
+
+A testbed module offers ``open_node(kind, address, session) -> Node``; closing the node
+gives back whatever opening it took. ``--testbed=NAME`` or ``--testbed=NAME://ADDRESS``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
+
+from conformance.documents import nearest
+from conformance.errors import UsageError
+from conformance.node import Node
+
+
+class Testbed(Protocol):
+    """What a module in this package offers."""
+
+    def prepare(self, kinds: Sequence[str], progress: Callable[[str], None]) -> None:
+        """Build or find what nodes of these kinds are made of, once, before the first check.
+
+        Args:
+            kinds: see :meth:`open_node`.
+            progress: told what is done and about how long it takes.
+
+        Raises:
+            InfrastructureError: it cannot be built; says what to do.
+        """
+        ...
+
+    def open_node(self, kind: str, address: str, session: str) -> Node:
+        """Start or reach a node of this kind.
+
+        Args:
+            kind: names the image or machine (``low-level``).
+            address: what followed ``://`` in the option.
+            session: unique; names directories and cgroups on the node.
+
+        Raises:
+            InfrastructureError: the node cannot be had; says what to do.
+        """
+        ...
+
+
+def names() -> list[str]:
+    """Every testbed there is."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "enclosure")
+
+
+def testbed(option: str) -> tuple[Testbed, str]:
+    """The testbed and address of a ``--testbed`` option.
+
+    Raises:
+        UsageError: no such testbed.
+    """
+    name, _, address = option.partition("://")
+    if name not in names():
+        close = nearest(name, names())
+        raise UsageError(
+            f"unknown testbed '{name}'" + (f"; did you mean '{close}'?" if close else "") + f" (known: {', '.join(names())})"
+        )
+    return cast(Testbed, importlib.import_module(f"{__name__}.{name}")), address
+
+
+def as_root(argv: list[str]) -> list[str]:
+    """``argv``, through sudo where we are not root."""
+    return argv if os.geteuid() == 0 else ["sudo", "-n", *argv]

@@ -1,0 +1,126 @@
+"""From what happened to what it means. Pure: the same inputs give the same verdict,
+so ``conformance rejudge`` can apply other expectations to an old run."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from packaging.specifiers import SpecifierSet
+
+from conformance.catalogue import plain_version
+from conformance.model import Expectation, Judged, Raw, Requirement
+
+#: Exit codes of the harness; the first that applies.
+INTERRUPTED, USAGE, INFRASTRUCTURE_FAILED, NOT_CONFORMANT, CONFORMANT = 2, 4, 3, 1, 0
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a verdict depends on besides the check itself.
+
+    Attributes:
+        path: name of the runtime path.
+        components: component to version, as found on the node.
+        facts: of the node.
+        canary: whether exit codes and traps reach the caller here.
+        brought: the user supplied this path's binary.
+        strict: ignore expectations.
+    """
+
+    path: str
+    components: Mapping[str, str]
+    facts: Mapping[str, Any]
+    canary: Mapping[str, Any]
+    brought: bool = False
+    strict: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A judged outcome, why, and the expectation that decided it."""
+
+    judged: Judged
+    reason: str = ""
+    expectation: Expectation | None = None
+
+
+def applicable(expectations: Iterable[Expectation], check: str, situation: Situation) -> Expectation | None:
+    """The first expectation about this check on this path, these versions and this node."""
+    for one in expectations:
+        if one.check not in (check, "*") or not any(fnmatch.fnmatchcase(situation.path, p) for p in one.paths):
+            continue
+        versions = situation.components
+        if not all(
+            name in versions and plain_version(versions[name]) in SpecifierSet(wanted)
+            for name, wanted in one.affects.items()
+        ):
+            continue
+        if all(situation.facts.get(key) == value for key, value in one.when.items()):
+            return one
+    return None
+
+
+def differences(expected: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:
+    """Each pinned observation that was another one this time."""
+    return [
+        f"{key} is {observed.get(key)!r}, expected {value!r}" for key, value in expected.items() if observed.get(key) != value
+    ]
+
+
+def judge(
+    raw: Raw, check: str, requirement: Requirement, observed: Mapping[str, Any],
+    expectations: Iterable[Expectation], situation: Situation,
+) -> Verdict:  # fmt: skip
+    """Judge one raw outcome.
+
+    Args:
+        raw: what happened.
+        check: id in the catalogue.
+        requirement: the rule; its basis decides whether a failure can be red.
+        observed: the check's observations; ``evidence: exit-code-only`` marks a verdict
+            that rests on the exit code alone.
+        expectations: all of them.
+        situation: path, versions, node.
+    """
+    if raw in (Raw.ERROR, Raw.NOT_RUN, Raw.SKIPPED):
+        return Verdict(Judged(raw.value))
+    entry = None if situation.strict else applicable(expectations, check, situation)
+    if raw is Raw.PASSED:
+        if observed.get("evidence") == "exit-code-only" and situation.canary.get("exit_42") != 42:
+            code = situation.canary.get("exit_42")
+            return Verdict(Judged.INCONCLUSIVE, f"the exit code is the only evidence, and here 42 arrives as {code}")
+        if entry is None or requirement.basis == "project":
+            return Verdict(Judged.PASSED)
+        if situation.brought:
+            return Verdict(Judged.FIXED, f"fixed in the binary you brought: {entry.reason}", entry)
+        return Verdict(Judged.UNEXPECTED_PASS, f"{entry.id} expects a failure: {entry.reason}", entry)
+    if entry is not None:
+        other = differences(entry.observed, observed)
+        if not other:
+            return Verdict(Judged.EXPECTED_FAILURE, entry.reason, entry)
+        if requirement.basis != "project":
+            return Verdict(Judged.FAILED, f"fails in another way than {entry.id} expects: {'; '.join(other)}", entry)
+    if requirement.basis == "project":
+        return Verdict(Judged.NOTED, "an observation, not a rule")
+    return Verdict(Judged.FAILED)
+
+
+def exit_status(judged: Iterable[Judged], *, executed: int, interrupted: bool = False) -> int:
+    """The exit code of a run; see the table in the README.
+
+    Args:
+        judged: outcome of every planned check.
+        executed: how many of them really ran.
+        interrupted: the user stopped the run.
+    """
+    outcomes = set(judged)
+    if interrupted:
+        return INTERRUPTED
+    if outcomes & {Judged.ERROR, Judged.NOT_RUN} or not executed:
+        return INFRASTRUCTURE_FAILED
+    if outcomes & {Judged.FAILED, Judged.UNEXPECTED_PASS}:
+        return NOT_CONFORMANT
+    return CONFORMANT

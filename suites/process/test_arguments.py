@@ -1,0 +1,11 @@
+"""What reaches main(argc, argv)."""
+
+from conformance import requirement
+
+
+@requirement("OCI-PROCESS-ARGS")
+def test_arguments_with_spaces_arrive_whole_and_in_order(path):
+    result = path.run("arguments", args=["one two", "", "  padded\t", "quote'\"\\", "line\nbreak", "-x", "*"])
+
+    assert result.proven
+    assert result.report["args"][1:] == list(result.asked.args[1:])
