@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -170,6 +170,12 @@ class ContainerSpec:
         stdin: bytes for the guest, then end of file.
         annotations: those that ask for Wasm, unless a check sets its own.
         oci: changes merged into ``config.json`` (needs ``Feature.OCI_CONFIG``).
+        extra_mounts: entries of ``mounts`` in the words of config.md, after ``mounts``.
+        hooks: hooks in the words of config.md, after the one that takes the snapshot.
+        announces: name that the guest will print, where it is not the module's.
+        guest: the twin that is asked for, where it is not the path's own (a native side-car).
+        wrapped_in: command put before the runtime's own, to change what surrounds the runtime.
+        binary: another name for the runtime; some choose their handler by it.
     """
 
     id: str
@@ -189,6 +195,12 @@ class ContainerSpec:
     tty: bool = False
     annotations: Mapping[str, str] = field(default_factory=dict)
     oci: Mapping[str, Any] = field(default_factory=dict)
+    extra_mounts: tuple[Mapping[str, Any], ...] = ()
+    hooks: Mapping[str, Any] = field(default_factory=dict)
+    announces: str = ""
+    guest: Literal["wasm", "native"] | None = None
+    wrapped_in: tuple[str, ...] = ()
+    binary: str | None = None
     nonce: str = ""
     timeout_seconds: float = 20.0
     max_output_bytes: int = 4 * 1024 * 1024
@@ -265,6 +277,71 @@ class ProcessSnapshot:
     apparmor: str = ""
 
 
+class Missing:
+    """Stands for what a guest or runtime did not say: equal to nothing, false, empty.
+
+    A check that looks for it fails by its ``assert``; an exception would be an error of ours.
+    """
+
+    def __getitem__(self, _: object) -> Missing:
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *_: self
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __len__(self) -> int:
+        return 0
+
+    def __int__(self) -> int:
+        return -1
+
+    def __contains__(self, _: object) -> bool:
+        return False
+
+    def __eq__(self, _: object) -> bool:
+        return False
+
+    def __lt__(self, _: object) -> bool:
+        return False
+
+    __le__ = __gt__ = __ge__ = __lt__
+
+    def __sub__(self, _: object) -> Missing:
+        return self
+
+    __rsub__ = __sub__
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return "<nothing was said>"
+
+
+class Said(dict[str, Any]):
+    """What a guest or runtime said; a key it did not say gives :class:`Missing`."""
+
+    def __missing__(self, _: str) -> Missing:
+        return Missing()
+
+
+class Reports(tuple[Mapping[str, Any], ...]):
+    """A guest's reports in order; one it did not make gives :class:`Missing`."""
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, int) and not -len(self) <= index < len(self):
+            return Missing()
+        return super().__getitem__(index)
+
+
 @dataclass(frozen=True)
 class Proof:
     """Whether the guest ran, this time, in the engine the path claims. Truthy when it did.
@@ -313,7 +390,7 @@ class RunResult:
     proof: Proof
     snapshot: ProcessSnapshot | None
     announcement: Mapping[str, str]
-    reports: tuple[Mapping[str, Any], ...]
+    reports: Reports
     stdout: bytes
     stderr: bytes
     memory_peak_bytes: int | None = None
@@ -345,9 +422,9 @@ class RunResult:
         return self.completed.timed_out
 
     @property
-    def report(self) -> Mapping[str, Any]:
+    def report(self) -> Said:
         """All reports of the guest merged, later keys win."""
-        merged: dict[str, Any] = {}
+        merged = Said()
         for one in self.reports:
             merged.update(one)
         return merged

@@ -41,6 +41,7 @@ def configuration(spec: ContainerSpec, *, cgroups_path: str, hooks: Mapping[str,
             _mount(m.destination, "bind", m.source, "rbind", "ro" if m.read_only else "rw")
             for m in spec.mounts
         ),
+        *(dict(m) for m in spec.extra_mounts),
     ]  # fmt: skip
     capabilities = {kind: DEFAULT_CAPABILITIES for kind in ("bounding", "effective", "permitted")}
     config: dict[str, Any] = {

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from conformance.model import ContainerSpec, ProcessSnapshot, Proof, RuntimePath
+from conformance.model import ContainerSpec, ProcessSnapshot, Proof, Reports, RuntimePath, Said
 
 ANNOUNCEMENT, REPORT = b"@guest ", b"@report "
 #: Start of the compile-time target that each twin names.
@@ -37,14 +37,14 @@ def parse_hook(text: bytes) -> ProcessSnapshot | None:
     return ProcessSnapshot(pid=int(pid), comm=lines[1].strip(), exe=exe, mapped=tuple(mapped))
 
 
-def listen(stdout: bytes, stderr: bytes) -> tuple[dict[str, str], tuple[dict[str, Any], ...]]:
+def listen(stdout: bytes, stderr: bytes) -> tuple[dict[str, str], Reports]:
     """The guest's announcement and reports, on whichever stream they arrived.
 
     Which stream carries them is the business of the one check that is about streams;
     looking at both keeps a runtime that swaps them from failing every other check.
     """
     announcement: dict[str, str] = {}
-    reports: list[dict[str, Any]] = []
+    reports: list[Said] = []
     for stream in (stdout, stderr):
         if b"@" not in stream:
             continue
@@ -53,15 +53,15 @@ def listen(stdout: bytes, stderr: bytes) -> tuple[dict[str, str], tuple[dict[str
                 announcement = {k: str(v) for k, v in _object(line[len(ANNOUNCEMENT) :]).items()}
             elif line.startswith(REPORT):
                 reports.append(_object(line[len(REPORT) :]))
-    return announcement, tuple(r for r in reports if r)
+    return announcement, Reports(r for r in reports if r)
 
 
-def _object(text: bytes) -> dict[str, Any]:
+def _object(text: bytes) -> Said:
     try:
         value = json.loads(text.decode("utf-8", "replace").rstrip("\r"))
     except ValueError:
-        return {}  # a damaged line is no announcement: the proof says that it is missing
-    return value if isinstance(value, dict) else {}
+        return Said()  # a damaged line is no announcement: the proof says that it is missing
+    return Said(value) if isinstance(value, dict) else Said()
 
 
 def prove(
@@ -78,16 +78,17 @@ def prove(
         speaks: the guest is one of the corpus; a user's own module announces nothing.
     """
     missing = []
+    kind = spec.guest or path.guest
     if speaks and not announcement:
         missing.append("the guest announced nothing")
     elif speaks:
         if announcement.get("nonce") != spec.nonce:
             missing.append(f"the announcement has nonce '{announcement.get('nonce')}', this container's is '{spec.nonce}'")
-        if announcement.get("guest") != spec.module:
+        if announcement.get("guest") != (spec.announces or spec.module):
             missing.append(f"the guest is '{announcement.get('guest')}', asked for '{spec.module}'")
-        if announcement.get("target") not in TARGETS[path.guest]:
-            missing.append(f"the guest was compiled for {announcement.get('target')}, this path runs {TARGETS[path.guest][0]}")
-    engine, library = "", path.engine.library if path.engine else ""
+        if announcement.get("target") not in TARGETS[kind]:
+            missing.append(f"the guest was compiled for {announcement.get('target')}, asked for {TARGETS[kind][0]}")
+    engine, library = "", path.engine.library if path.engine and kind == "wasm" else ""
     if snapshot is None:
         missing.append("no snapshot of the container's process")
     elif library:

@@ -6,6 +6,7 @@ its observations reach the record and nothing it started outlives it.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import time
@@ -20,7 +21,7 @@ from conformance import launchers
 from conformance.build.guests import Corpus
 from conformance.errors import InfrastructureError, NotRun
 from conformance.launchers.oci import OciContainer
-from conformance.model import ContainerSpec, Feature, RunResult, RuntimePath
+from conformance.model import ContainerSpec, Feature, Mount, ProcessSnapshot, RunResult, RuntimePath, Said
 from conformance.node import Node
 from conformance.node import steps as s
 from conformance.node.testinfra_backend import host_of
@@ -163,6 +164,7 @@ class PathUnderTest:
         self.containers: list[OciContainer] = []
         self.observed: dict[str, Any] = {}
         self.commands: list[str] = []
+        self._places: list[str] = []
         self._count = 0
 
     @property
@@ -184,6 +186,21 @@ class PathUnderTest:
         """The launcher, for checks that need more than :meth:`run` and :meth:`create`."""
         return self._opened.launcher
 
+    @property
+    def native_root(self) -> str:
+        """The native twins' root file system on the node, to take a side-car from."""
+        return str(self._opened.root.parent / "native")
+
+    @property
+    def wasm_root(self) -> str:
+        """The modules' root file system on the node."""
+        return str(self._opened.root.parent / "wasm")
+
+    @property
+    def engine_file(self) -> str:
+        """The engine's library on the node, empty on a control."""
+        return self._opened.versions.engine_file
+
     def module(self, workload: str) -> str:
         """Path of a workload in the container: a module here, its native twin on a control.
 
@@ -199,13 +216,13 @@ class PathUnderTest:
     def spec(self, workload: str, args: Sequence[str] = (), env: Sequence[str] = (), **more: Any) -> ContainerSpec:
         """What :meth:`run` and :meth:`create` ask for: the nonce is the last argument and the last variable."""
         self._count += 1
-        nonce = secrets.token_hex(8)
+        nonce = more.pop("nonce", secrets.token_hex(8))
         return ContainerSpec(**{
-            "id": f"c{self._count}-{nonce[:8]}",
+            "id": f"c{self._count}-{secrets.token_hex(4)}",
             "module": workload,
             "rootfs": str(self._opened.root),
-            "args": (more.pop("argv0", None) or self.module(workload), *args, f"nonce={nonce}"),
-            "env": (*env, f"CONFORMANCE_NONCE={nonce}"),
+            "args": (more.pop("argv0", None) or self.module(workload), *args, *([f"nonce={nonce}"] if nonce else [])),
+            "env": (*env, *([f"CONFORMANCE_NONCE={nonce}"] if nonce else [])),
             "annotations": self._opened.path.request,
             "nonce": nonce,
             **more,
@@ -229,14 +246,11 @@ class PathUnderTest:
     def run_user_workload(self, workload: UserWorkload) -> RunResult:
         """Run a user's own module, which announces nothing."""
         digest, tar = packed(workload)
-        spec = self.spec("exit-return-0", timeout_seconds=workload.timeout_seconds, stdin=workload.stdin.encode())
-        spec = ContainerSpec(**{
-            **{f: getattr(spec, f) for f in spec.__dataclass_fields__},
-            "module": workload.name, "nonce": "", "rootfs": str(self.node.put(digest, tar)),
-            "args": (f"/{workload.module.name}", *workload.args),
-            "env": tuple(f"{k}={v}" for k, v in workload.env.items()), "read_only_root": False,
-        })  # fmt: skip
-        return self.run_spec(spec)
+        return self.run(
+            workload.name, args=workload.args, env=[f"{k}={v}" for k, v in workload.env.items()],
+            argv0=f"/{workload.module.name}", rootfs=str(self.node.put(digest, tar)), stdin=workload.stdin.encode(),
+            timeout_seconds=workload.timeout_seconds, read_only_root=False, nonce="",
+        )  # fmt: skip
 
     def _ran(self, result: RunResult) -> RunResult:
         self.results.append(result)
@@ -252,6 +266,66 @@ class PathUnderTest:
         container = cast(OciContainer, self.launcher.create(spec))
         self.containers.append(container)
         return container
+
+    def launch(self, workload: str, args: Sequence[str] = (), env: Sequence[str] = (), **more: Any) -> OciContainer:
+        """Start a container in one command and come back when its guest has announced itself."""
+        container = cast(OciContainer, self.launcher.launch(self.spec(workload, args, env, **more)))
+        self.containers.append(container)
+        return container
+
+    def directory(self, files: Mapping[str, str] | None = None) -> str:
+        """A fresh directory on the node, to be mounted into a container; holds these files."""
+        self._count += 1
+        place = f"{self.node.directory}/shared/{secrets.token_hex(4)}"
+        writes = [s.Write(f"{place}/{name}", text.encode()) for name, text in (files or {}).items()]
+        self.node.batch([s.Mkdir(place, 0o777), *writes])
+        self._places.append(place)
+        return place
+
+    def files_in(self, directory: str) -> list[str]:
+        """Names in a directory of the node."""
+        return [PurePosixPath(p).name for p in self.node.do(s.List(f"{directory}/*")).fields["entries"]]
+
+    def lines_of(self, file: str) -> list[str]:
+        """Lines of a file on the node; none where there is no such file."""
+        answer = self.node.batch([s.Read(file)])[0]
+        return answer.blobs[0].decode("utf-8", "replace").splitlines() if answer.blobs else []
+
+    def node_seconds(self) -> float:
+        """The node's wall clock, in seconds since 1970."""
+        return float(self.node.run(["date", "+%s"]).stdout)
+
+    def runtime_named(self, name: str) -> str:
+        """The runtime under another name on the node, for those that choose a handler by theirs."""
+        place = self.directory()
+        binary = self._opened.launcher.binary
+        self.node.run(["sh", "-c", 'ln -s "$(command -v -- "$1")" "$2"', "sh", binary, f"{place}/{name}"])
+        return f"{place}/{name}"
+
+    def features(self) -> Said:
+        """What ``runtime features`` prints (features.md of the runtime specification); empty if no JSON."""
+        done = self.launcher.command("features")
+        self.commands.append(done.command)
+        try:
+            return Said(json.loads(done.stdout))
+        except ValueError:
+            return Said()  # a check that looks for a key finds none
+
+    def runtime_digest(self) -> str:
+        """SHA-256 of the runtime's program as it is now."""
+        program = next(iter(self._opened.versions.digests))
+        return self.node.run(["sha256sum", program]).stdout.decode().partition(" ")[0]
+
+    def native_program(self, workload: str) -> Mount:
+        """The native twin of a workload mounted at ``/native-WORKLOAD``, for hooks that run inside."""
+        return Mount(f"{self.native_root}/{workload}", f"/native-{workload}", read_only=True)
+
+    def runs_guest(self, process: ProcessSnapshot, workload: str) -> bool:
+        """Whether a process is the one that runs this guest: in the engine, or as the program itself."""
+        if self._opened.path.engine:
+            library = self._opened.path.engine.library
+            return any(PurePosixPath(m).name.startswith(library) for m in process.mapped)
+        return process.exe == self.module(workload)
 
     def finish(self, container: OciContainer, timeout_seconds: float = 10.0) -> RunResult:
         """Wait for a created container's guest to end."""
@@ -299,6 +373,8 @@ class PathUnderTest:
         """Remove the check's containers, whatever state they are in."""
         if self.node.dead:
             return
+        for place in self._places:
+            self.node.do(s.Remove(place))
         for container in self.containers:
             self._opened.launcher.cleanup(container.id)
             self.node.do(s.Release(container.created.handle))

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from conformance import oci_config, proof
+from conformance import cgroups, oci_config, proof
 from conformance.errors import InfrastructureError
 from conformance.launchers import Versions
-from conformance.model import Completed, ContainerSpec, Feature, ProcessSnapshot, RunResult, RuntimePath
+from conformance.model import Completed, ContainerSpec, Feature, ProcessSnapshot, RunResult, RuntimePath, Said
 from conformance.node import Node, completed
 from conformance.node import steps as s
 
@@ -126,7 +127,7 @@ class Launcher:
     def run(self, spec: ContainerSpec) -> RunResult:
         """``runtime run``: create, start, wait and delete in one command."""
         bundle = self.bundle(spec)
-        argv = self.argv("run", "--bundle", bundle, *self._console(bundle, spec), spec.id)
+        argv = self.argv_for(spec, "run", "--bundle", bundle, *self._console(bundle, spec), spec.id)
         run = s.Run(
             argv, stdin=spec.stdin, hold_stdin=spec.hold_stdin, timeout_seconds=spec.timeout_seconds,
             max_output_bytes=spec.max_output_bytes,
@@ -173,7 +174,7 @@ class Launcher:
         """``runtime create``: see :class:`conformance.launchers.Lifecycle`."""
         bundle = self.bundle(spec)
         pid_file = f"{bundle}/pid"
-        argv = self.argv("create", "--bundle", bundle, "--pid-file", pid_file, *self._console(bundle, spec), spec.id)
+        argv = self.argv_for(spec, "create", "--bundle", bundle, "--pid-file", pid_file, *self._console(bundle, spec), spec.id)
         create = s.Run(
             argv, stdin=spec.stdin, hold_stdin=spec.hold_stdin, timeout_seconds=COMMAND_TIMEOUT_SECONDS, keep=True,
             max_output_bytes=spec.max_output_bytes,
@@ -194,11 +195,31 @@ class Launcher:
             hook=proof.parse_hook(hook.blobs[0]) if hook.blobs else None,
         )
 
+    def launch(self, spec: ContainerSpec) -> OciContainer:
+        """``runtime run`` without waiting for its end: comes back when the guest has announced itself.
+
+        ``wait`` on the result is then about the runtime's own exit code, not the guest's.
+        """
+        bundle = self.bundle(spec)
+        run = s.Run(
+            self.argv_for(spec, "run", "--bundle", bundle, spec.id), stdin=spec.stdin, hold_stdin=spec.hold_stdin,
+            timeout_seconds=spec.timeout_seconds, keep=True, until_output=proof.ANNOUNCEMENT.decode(),
+            max_output_bytes=spec.max_output_bytes,
+        )  # fmt: skip
+        config, _, started, hook = self.node.batch([*self.write_bundle(bundle, spec), run, s.Read(f"{bundle}/snapshot")])
+        self._check_written(config)
+        snapshot = proof.parse_hook(hook.blobs[0]) if hook.blobs else None
+        return OciContainer(self, spec, bundle, completed(run, started), 0, "", snapshot)
+
     # ---- pieces
 
     def argv(self, command: str, *arguments: str) -> list[str]:
         """A command line of this runtime with this session's own state directory."""
         return [self.binary, "--root", self.state_root, command, *arguments]
+
+    def argv_for(self, spec: ContainerSpec, command: str, *arguments: str) -> list[str]:
+        """The same for one container, with what its spec puts around the runtime."""
+        return [*spec.wrapped_in, spec.binary or self.binary, *self.argv(command, *arguments)[1:]]
 
     def bundle(self, spec: ContainerSpec) -> str:
         return str(self.bundles / spec.id)
@@ -210,10 +231,11 @@ class Launcher:
     def write_bundle(self, bundle: str, spec: ContainerSpec) -> list[s.Step]:
         """The steps that lay out a bundle."""
         hook = {"path": "/bin/sh", "args": ["sh", self.hook_file, f"{bundle}/snapshot"]}
+        hooks = {**spec.hooks, TAKE_A_SNAPSHOT: [hook, *spec.hooks.get(TAKE_A_SNAPSHOT, [])]}
         config = oci_config.configuration(
             spec,
             cgroups_path=f"{self.cgroup_of(spec.id)}/container",
-            hooks={TAKE_A_SNAPSHOT: [hook]},
+            hooks=hooks,
             cgroup_v2=self.node.facts["cgroup_mode"] == "v2",
         )
         return [
@@ -273,14 +295,14 @@ class OciContainer:
         """``runtime start``."""
         return self.command("start", self.id)
 
-    def state(self) -> Mapping[str, Any]:
+    def state(self) -> Said:
         """``runtime state``; empty when the container is unknown or the answer is no JSON object."""
         done = self.command("state", self.id)
         try:
             value = json.loads(done.stdout) if done.ok else {}
         except ValueError:
-            return {}  # a check that expects a status finds none
-        return value if isinstance(value, dict) else {}
+            return Said()  # a check that expects a status finds none
+        return Said(value) if isinstance(value, dict) else Said()
 
     @property
     def status(self) -> str:
@@ -329,16 +351,32 @@ class OciContainer:
 
     def snapshot(self) -> ProcessSnapshot | None:
         """``/proc/PID`` as it is now; ``None`` when the process has gone."""
-        if not self.pid:
-            return None
-        found = self.launcher.node.do(s.Snapshot(self.pid)).fields["snapshot"]
-        return ProcessSnapshot(**{**found, "mapped": tuple(found["mapped"])}) if found else None
+        return self.launcher.node.snapshot(self.pid) if self.pid else None
 
-    def cgroup_values(self, *names: str) -> dict[str, str]:
+    def cgroup_values(self, *names: str) -> Said:
         """Files of the container's own cgroup, each from the hierarchy that has it."""
         group = f"{self.launcher.cgroup_of(self.id)}/container"
-        values: dict[str, str] = self.launcher.node.do(s.CgroupRead(group, names)).fields["values"]
-        return values
+        return Said(self.launcher.node.do(s.CgroupRead(group, names)).fields["values"])
+
+    def oom_kills(self) -> int:
+        """Processes of this container that its memory limit has ended."""
+        return cgroups.oom_kills(self.cgroup_values(*cgroups.OOM_FILES))
+
+    def throttled_periods(self) -> int:
+        """Periods in which the CPU quota held this container back."""
+        return cgroups.throttled_periods(self.cgroup_values(*cgroups.CPU_FILES))
+
+    def cpu_seconds_used(self, during_seconds: float) -> float:
+        """CPU time that this container uses while we watch for so long."""
+        before = cgroups.cpu_seconds(self.cgroup_values(*cgroups.CPU_FILES))
+        time.sleep(during_seconds)
+        return cgroups.cpu_seconds(self.cgroup_values(*cgroups.CPU_FILES)) - before
+
+    def rewrite_config(self, changes: Mapping[str, Any]) -> None:
+        """Change ``config.json`` of the bundle, as somebody might after ``create``."""
+        node, file = self.launcher.node, f"{self.bundle}/config.json"
+        config = json.loads(node.read_text(file, s.DEFAULT_MAX_OUTPUT_BYTES))
+        node.do(s.Write(file, json.dumps(oci_config.merged(config, changes)).encode()))
 
     def leftovers(self) -> tuple[str, ...]:
         """Cgroups and state of this container that exist now."""

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from conformance.errors import InfrastructureError
-from conformance.model import Completed
+from conformance.model import Completed, ProcessSnapshot
 from conformance.node import steps as s
 from conformance.node.steps import Answer, Step
 
@@ -26,6 +26,8 @@ from conformance.node.steps import Answer, Step
 ROUND_TRIP_SECONDS = 15.0
 #: The spawn time of an unloaded machine of the kind the deadlines were chosen on.
 REFERENCE_SPAWN_SECONDS = 0.002
+#: With a session's name, the name of the process that keeps its node when the harness has gone.
+HOLDER = "conformance-keep-"
 AGENT_BOOTSTRAP = (
     "import sys,os\n"
     "def exactly(n):\n"
@@ -69,7 +71,8 @@ class Node:
             )  # fmt: skip
         except OSError as error:
             raise InfrastructureError(f"{name}: cannot start {argv[0]}: {error.strerror}") from error
-        assert self._process.stdout and self._process.stderr
+        assert self._process.stdout
+        assert self._process.stderr
         for pipe in (self._process.stdout, self._process.stderr):
             os.set_blocking(pipe.fileno(), False)
         source = (Path(__file__).parent / "agent.py").read_bytes()
@@ -168,6 +171,11 @@ class Node:
         """
         return self.do(s.Read(path, max_bytes)).blobs[0].decode("utf-8", "backslashreplace")
 
+    def snapshot(self, pid: int) -> ProcessSnapshot | None:
+        """``/proc/PID`` as it is now; ``None`` when the process has gone."""
+        found = self.do(s.Snapshot(pid)).fields["snapshot"]
+        return ProcessSnapshot(**{**found, "mapped": tuple(found["mapped"])}) if found else None
+
     def close(self, timeout_seconds: float = 20.0) -> None:
         """Let the agent end, which takes everything it started with it; bounded."""
         if self._process.stdin and not self._process.stdin.closed:
@@ -185,11 +193,15 @@ class Node:
     def leave_running(self) -> str:
         """Leave the node running after we have gone; returns how to reach and how to end it."""
         assert self._process.stdin is not None
-        holder = subprocess.Popen(
-            ["sleep", "infinity"], stdin=subprocess.DEVNULL, stdout=self._process.stdin, stderr=subprocess.DEVNULL,
-            start_new_session=True,
+        # Holds the agent's standard input open; found by its last word, gone when the node is.
+        subprocess.Popen(
+            ["sh", "-c", f"while [ -d /proc/{self._process.pid} ]; do sleep 1 >/dev/null; done", HOLDER + self.session],
+            stdin=subprocess.DEVNULL, stdout=self._process.stdin, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        return f"kept {self.name}: enter it with 'conformance shell --node {self.session}', end it with 'kill {holder.pid}'"
+        return (
+            f"kept {self.name}: enter it with 'conformance shell --node {self.session}',"
+            f" end it with 'conformance stop {self.session}'"
+        )
 
     # ---- frames
 
@@ -211,7 +223,8 @@ class Node:
 
     def _exactly(self, size: int, deadline: float) -> bytes:
         stdout, stderr = self._process.stdout, self._process.stderr
-        assert stdout and stderr
+        assert stdout
+        assert stderr
         data = bytearray()
         watched = [stdout, stderr]
         while len(data) < size:

@@ -20,7 +20,6 @@ import select
 import shutil
 import signal
 import socket
-
 import struct
 import subprocess
 import sys
@@ -126,24 +125,26 @@ class Agent:
         readers = {fd: p for p in self.processes.values() for fd in p.streams}
         listeners = {p.listener.fileno(): p for p in self.processes.values() if p.listener is not None}
         writers = {p.stdin: p for p in self.processes.values() if p.stdin is not None and p.pending}
-        poll = select.poll()
-        for fd in [*readers, *listeners, self.wakeup]:
-            poll.register(fd, select.POLLIN)
+        wanted = dict.fromkeys([*readers, *listeners, self.wakeup], select.POLLIN)
         for fd in writers:
-            poll.register(fd, select.POLLOUT)
-        poll.register(self.source, select.POLLHUP | select.POLLRDHUP | select.POLLERR)
+            wanted[fd] = wanted.get(fd, 0) | select.POLLOUT  # a terminal is read and written by one descriptor
+        wanted[self.source] = select.POLLHUP | select.POLLRDHUP | select.POLLERR
+        poll = select.poll()
+        for fd, events in wanted.items():
+            poll.register(fd, events)
         for fd, event in poll.poll(timeout * 1000):
             if fd == self.wakeup:
                 os.read(self.wakeup, 4096)
             elif fd == self.source:
                 if event & (select.POLLHUP | select.POLLRDHUP | select.POLLERR):
                     raise ClientGone
-            elif fd in readers:
-                self.read_stream(readers[fd], fd)
             elif fd in listeners:
                 self.accept_console(listeners[fd])
-            elif fd in writers:
-                self.write_stdin(writers[fd])
+            else:
+                if fd in writers and event & (select.POLLOUT | select.POLLERR | select.POLLHUP):
+                    self.write_stdin(writers[fd])
+                if fd in readers and event & (select.POLLIN | select.POLLHUP | select.POLLERR):
+                    self.read_stream(readers[fd], fd)
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -158,6 +159,8 @@ class Agent:
     def read_stream(self, process, fd):
         try:
             data = os.read(fd, 1 << 18)
+        except BlockingIOError:
+            return
         except OSError as error:
             if error.errno != errno.EIO:  # a terminal's other side was closed
                 raise
@@ -173,7 +176,9 @@ class Agent:
     def write_stdin(self, process):
         try:
             process.pending = process.pending[os.write(process.stdin, process.pending) :]
-        except BrokenPipeError:
+        except BlockingIOError:
+            return
+        except OSError:  # the reader has closed its end, or the terminal is gone
             process.pending = memoryview(b"")
         if not process.pending and not process.hold_stdin:
             self.close_stdin(process)
@@ -197,8 +202,7 @@ class Agent:
                 settings[3] &= ~termios.ECHO
                 termios.tcsetattr(master, termios.TCSANOW, settings)
                 process.streams[master] = "stdout"
-                if process.stdin is not None:
-                    os.close(process.stdin)
+                os.set_blocking(master, False)
                 process.stdin = master
 
     def pump_until(self, done, deadline):
@@ -244,7 +248,8 @@ class Agent:
         popen.stdin.close()
         os.set_blocking(process.stdin, False)
         process.pending = memoryview(blob)
-        if not blob and not process.hold_stdin:
+        if console or (not blob and not process.hold_stdin):
+            # input for a terminal waits until the runtime hands the terminal over
             self.close_stdin(process)
         handle = self.next_handle
         self.next_handle += 1
@@ -669,14 +674,15 @@ def facts():
         line.split("=", 1) for line in read_text("/etc/os-release").splitlines() if "=" in line
     )
     kinds = {line.split()[2] for line in read_text("/proc/self/mounts").splitlines() if "cgroup" in line.split()[2]}
-    mode = {frozenset(["cgroup"]): "v1", frozenset(["cgroup2"]): "v2"}.get(frozenset(kinds), "hybrid" if kinds else "none")
+    modes = {frozenset(["cgroup"]): "v1", frozenset(["cgroup2"]): "v2"}
+    mode = modes.get(frozenset(kinds), "hybrid" if kinds else "none")
     if mode == "v2":
         controllers = read_text("/sys/fs/cgroup/cgroup.controllers").split()
     else:
         controllers = [os.path.basename(root) for root in cgroup_roots()]
-    capabilities = [l for l in read_text("/proc/self/status").splitlines() if l.startswith("CapEff")]
+    capabilities = [row for row in read_text("/proc/self/status").splitlines() if row.startswith("CapEff")]
     held = int(capabilities[0].split()[1], 16) if capabilities else 0
-    memory = [l for l in read_text("/proc/meminfo").splitlines() if l.startswith("MemTotal")]
+    memory = [row for row in read_text("/proc/meminfo").splitlines() if row.startswith("MemTotal")]
     return {
         "hostname": os.uname().nodename,
         "kernel": os.uname().release,

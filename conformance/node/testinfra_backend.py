@@ -12,7 +12,7 @@ from conformance.node import Node
 COMMAND_TIMEOUT_SECONDS = 30.0
 
 
-class NodeBackend(BaseBackend):
+class NodeBackend(BaseBackend):  # type: ignore[misc]  # testinfra has no types
     """Runs testinfra's shell commands through the node agent."""
 
     NAME = "conformance"

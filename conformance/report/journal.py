@@ -40,7 +40,7 @@ class Journal:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             # No buffer of Python's: what write() has returned for is the kernel's, a killed run keeps it.
-            self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+            self._file = self._path.open("ab", buffering=0)  # noqa: SIM115 - closed by close()
             if _ends_in_the_middle_of_a_line(self._path):
                 self._file.write(b"\n")
         except OSError as error:
@@ -224,7 +224,7 @@ def _in_plan_order(planned: list[Row], records: dict[str, Row]) -> Iterator[Row]
 
 def _ends_in_the_middle_of_a_line(path: Path) -> bool:
     """Whether an earlier writer was killed while writing."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         if file.seek(0, os.SEEK_END) == 0:
             return False
         file.seek(-1, os.SEEK_END)

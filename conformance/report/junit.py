@@ -8,8 +8,8 @@ see :func:`_repaired`; ``junit.xsd`` beside this file describes the outcome and
 from __future__ import annotations
 
 import json
-import xml.etree.ElementTree as ElementTree
 from typing import Any
+from xml.etree import ElementTree
 
 import junit_xml
 
@@ -34,7 +34,8 @@ def document(run: Run) -> str:
     """
     merged = results(run)
     suites = []
-    for name in [*merged["paths"], "-"]:
+    # Paths of the header first; a record that belongs to none of them is not lost.
+    for name in dict.fromkeys([*merged["paths"], *(record["path"] for record in merged["records"])]):
         records = [record for record in merged["records"] if record["path"] == name]
         if records:
             suites.append(_suite(merged, name, [_case(merged, record) for record in records]))
@@ -99,7 +100,7 @@ def _case(merged: Row, record: Row) -> Any:
         stderr="\n".join(_stream(record, "stderr")),
     )
     message = _message(record)
-    text = _bounded("\n".join(filter(None, [_clean(record["message"], lines=True), *details])), TEXT_LIMIT)
+    text = _bounded("\n".join(filter(None, [_shown(record["message"]), *details])), TEXT_LIMIT)
     match record["judged"]:
         case Judged.PASSED | Judged.FIXED if record["raw"] == "passed":
             pass
@@ -154,7 +155,9 @@ def _details(merged: Row, record: Row) -> list[str]:
     if requirement:
         lines.append(f"requirement: {record['requirement']} ({requirement['level']}, {requirement['basis']})")
         lines += [f"rule: {requirement['text']}", f"source: {requirement['url']}"]
-    lines.append(f"raw: {record['raw']}; judged: {record['judged']}" + (f": {record['reason']}" if record["reason"] else ""))
+    lines.append(
+        f"raw: {record['raw']}; judged: {record['judged']}" + (f": {record['reason']}" if record["reason"] else "")
+    )
     if record["judged"] == Judged.FIXED:
         lines.append("fixed: this was expected to fail and passes on the binary that was brought")
     if expectation := record["expectation"]:
@@ -167,7 +170,7 @@ def _details(merged: Row, record: Row) -> list[str]:
         lines.append(f"below: {record['below']['path']}: passed; lost in the layer above it")
     lines += [f"observed: {key} = {_words(value)}" for key, value in record["observations"].items()]
     lines += [f"$ {command}" for command in record["commands"]]
-    return [_bounded(_clean(line, lines=True), STREAM_LIMIT) for line in lines]
+    return [_shown(line) for line in lines]
 
 
 def _stream(record: Row, name: str) -> list[str]:
@@ -175,8 +178,7 @@ def _stream(record: Row, name: str) -> list[str]:
     if not stream or not stream["text"]:
         return []
     cut = ", truncated" if stream["truncated"] else ""
-    text = _bounded(_clean(stream["text"], lines=True), STREAM_LIMIT)
-    return [f"--- {name} ({stream['bytes']} bytes{cut})", text]
+    return [f"--- {name} ({stream['bytes']} bytes{cut})", _shown(stream["text"])]
 
 
 def _incomplete(merged: Row) -> Any:
@@ -193,7 +195,7 @@ def _repaired(xml: str) -> str:
     It writes an attribute ``disabled`` that no schema knows, puts a suite's streams first and leaves empty ones
     out, leaves out times of 0 and writes small ones as 1e-05, and forgets ``skipped`` in the root.
     """
-    root = ElementTree.fromstring(xml.encode("utf-8"))
+    root = ElementTree.fromstring(xml.encode("utf-8"))  # noqa: S314 - our own text
     suites = root.findall("testsuite")
     root.set("skipped", str(sum(int(suite.get("skipped", 0)) for suite in suites)))
     for suite in suites:
@@ -222,14 +224,18 @@ def _words(value: Any) -> str:
             return str(value)
 
 
-def _clean(text: str, *, lines: bool = False) -> str:
-    """``text`` with what XML forbids made visible: the library deletes some of it and stumbles over the rest."""
-    visible = printable(text.replace("\r\n", "\n") if lines else text)
-    return visible if lines else " ".join(visible.split())
+def _clean(text: str) -> str:
+    """``text`` in one line, what XML forbids made visible: the library deletes some of it, the rest it chokes on."""
+    return " ".join(printable(text).split())
+
+
+def _shown(text: str) -> str:
+    """``text`` with its lines, visible and bounded. Cut before as well: a stream of megabytes takes seconds."""
+    return _bounded(printable(_bounded(text.replace("\r\n", "\n"), STREAM_LIMIT)), STREAM_LIMIT)
 
 
 def _bounded(text: str, limit: int) -> str:
     """``text`` cut in the middle: beginnings say what was asked, ends say how it went."""
     if len(text) <= limit:
         return text
-    return f"{text[: limit // 2]}\n[... {len(text) - limit} characters left out ...]\n{text[-(limit // 2):]}"
+    return f"{text[: limit // 2]}\n[... {len(text) - limit} characters left out ...]\n{text[-(limit // 2) :]}"

@@ -8,7 +8,6 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
 
 import jsonschema
 
@@ -170,7 +169,9 @@ def _broken(records: list[Row]) -> Row | None:
     An ordinary entry is about one check, so one that explains several checks is about the path.
     """
     tried = [r for r in records if r["raw"] in _TRIED]
-    entries = {r["expectation"]["id"] if r["judged"] == Judged.EXPECTED_FAILURE and r["expectation"] else None for r in tried}
+    entries = {
+        r["expectation"]["id"] if r["judged"] == Judged.EXPECTED_FAILURE and r["expectation"] else None for r in tried
+    }
     if len(entries) != 1 or None in entries or len({r["check"] for r in tried}) < 2:
         return None
     expectation: Row = tried[0]["expectation"]

@@ -141,7 +141,7 @@ def _expected(merged: Row) -> Iterable[str]:
         times = f" ({len(records)} checks)" if len(records) > 1 else ""
         line = f"{records[0]['path']} {records[0]['requirement']}{times}: {expectation['reason']}"
         # A link that is cut is none, so it moves to a line of its own where it does not fit.
-        yield from _wrapped("  ", f"{line} {_proof(expectation)}", lines=3)
+        yield from _wrapped("  ", f"{line}; {_proof(expectation)}", lines=3)
 
 
 def _met(merged: Row) -> list[tuple[Row, list[Row]]]:
@@ -214,15 +214,26 @@ def markdown(run: Run) -> str:
     entries = [(expectation, records[0]["path"], records) for expectation, records in _met(merged)]
     entries += [(e, name, [r for r in merged["records"] if r["expectation"] == e]) for name, e in broken]
     if entries:
-        parts += ["## Expected failures", _md_table(["path", "rules", "reason", "issue or reproduction"], (
-            [
-                _md(path),
-                _md(", ".join(sorted({r["requirement"] for r in records})[:4]) + (", …" if len(records) > 4 else "")),
-                _md(expectation["reason"]),
-                _md_link(expectation["issue"]) if expectation.get("issue") else _md_code(expectation.get("reproduction") or ""),
-            ]
-            for expectation, path, records in entries
-        ))]
+        parts += [
+            "## Expected failures",
+            _md_table(
+                ["path", "rules", "reason", "issue or reproduction"],
+                (
+                    [
+                        _md(path),
+                        _md(
+                            ", ".join(sorted({r["requirement"] for r in records})[:4])
+                            + (", …" if len(records) > 4 else "")
+                        ),
+                        _md(expectation["reason"]),
+                        _md_link(expectation["issue"])
+                        if expectation.get("issue")
+                        else _md_code(expectation.get("reproduction") or ""),
+                    ]
+                    for expectation, path, records in entries
+                ),
+            ),
+        ]
     nodes = {name: path["facts"]["node"] for name, path in merged["paths"].items() if (path["facts"] or {}).get("node")}
     if nodes:
         keys = [k for k in _NODE_FACTS if any(k in node for node in nodes.values())]

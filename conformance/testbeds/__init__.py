@@ -60,9 +60,8 @@ def testbed(option: str) -> tuple[Testbed, str]:
     name, _, address = option.partition("://")
     if name not in names():
         close = nearest(name, names())
-        raise UsageError(
-            f"unknown testbed '{name}'" + (f"; did you mean '{close}'?" if close else "") + f" (known: {', '.join(names())})"
-        )
+        guess = f"; did you mean '{close}'?" if close else ""
+        raise UsageError(f"unknown testbed '{name}'{guess} (known: {', '.join(names())})")
     return cast(Testbed, importlib.import_module(f"{__name__}.{name}")), address
 
 

@@ -72,15 +72,14 @@ def hierarchies() -> tuple[str, dict[str, str]]:
             raise OSError(errno.ENOENT, "no cgroup hierarchy is mounted on this machine")
         # below the root, because a group that holds processes (ours) cannot hand controllers down
         return "v2", {"": unified}
-    own = {}
+    own: dict[str, str] = {}
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         own[controllers] = path
-    found = {}
-    for names, where in mounts.items():
-        path = own.get(names, "/")
+    found: dict[str, str] = {}
+    for controllers, where in mounts.items():
         # a group nested in ours, so that limits set on this process hold for the sandbox too
-        found[names] = (where + path).rstrip("/")
+        found[controllers] = (where + own.get(controllers, "/")).rstrip("/")
     return "v1", found
 
 
@@ -144,7 +143,8 @@ def sweep() -> None:
                 left = remove_cgroups(json.loads(text)["cgroups"]) if text else []
                 if not left:
                     lock.unlink(missing_ok=True)
-                    lock.with_suffix("").is_dir() and lock.with_suffix("").rmdir()
+                    if lock.with_suffix("").is_dir():
+                        lock.with_suffix("").rmdir()
         except (BlockingIOError, FileNotFoundError):
             continue
         except (OSError, ValueError) as error:
@@ -224,7 +224,19 @@ def become_first_process(what: dict[str, Any], place: str, mode: str, controller
     os.execve("/usr/bin/python3", ["python3", "-I", "-S", "-c", what["bootstrap"]], environment)
 
 
-def enclose(what: dict[str, Any], place: str, mode: str, cgroups: dict[str, str]) -> int:
+def describe(lock: int, cgroups: list[str], first: int | None = None) -> None:
+    """Write into the lock file what ``sweep`` and ``conformance shell`` need, in one call so that it is never half.
+
+    Args:
+        lock: the open lock file; a second call may only make it longer.
+        cgroups: the sandbox's directories.
+        first: process id, on this machine, of the sandbox's first process.
+    """
+    known = {"cgroups": cgroups} if first is None else {"cgroups": cgroups, "pid": first}
+    os.pwrite(lock, json.dumps(known).encode(), 0)
+
+
+def enclose(what: dict[str, Any], place: str, mode: str, cgroups: dict[str, str], lock: int) -> int:
     """Join the cgroups, leave every namespace, start PID 1 and wait for it."""
     die_with_parent()
     home = hierarchy_of_self() if mode == "v2" else ""
@@ -239,6 +251,7 @@ def enclose(what: dict[str, Any], place: str, mode: str, cgroups: dict[str, str]
         except OSError as error:
             print(f"sandbox: {error.strerror or error}", file=sys.stderr)
         os._exit(3)
+    describe(lock, list(cgroups.values()), first)
     if home:
         # only PID 1 may stay: it moves to a leaf and hands the controllers down
         Path(home, "cgroup.procs").write_text(str(os.getpid()))
@@ -271,8 +284,7 @@ def main() -> int:
         cgroups: dict[str, str] = {}
         try:
             mode, parents = hierarchies()
-            file.write(json.dumps({"cgroups": [f"{p}/{CGROUP_PREFIX}{name}" for p in parents.values()]}))
-            file.flush()
+            describe(file.fileno(), [f"{p}/{CGROUP_PREFIX}{name}" for p in parents.values()])
             mode, cgroups = make_cgroups(name)
             place.mkdir(exist_ok=True)
             child = os.fork()
@@ -281,7 +293,7 @@ def main() -> int:
                     signal.signal(ignored, signal.SIG_DFL)
                 code = 3
                 try:
-                    code = enclose(what, str(place), mode, cgroups)
+                    code = enclose(what, str(place), mode, cgroups, file.fileno())
                 except OSError as error:
                     print(f"sandbox: {error.strerror or error}", file=sys.stderr)
                 os._exit(code if code >= 0 else 3)

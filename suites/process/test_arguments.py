@@ -9,3 +9,11 @@ def test_arguments_with_spaces_arrive_whole_and_in_order(path):
 
     assert result.proven
     assert result.report["args"][1:] == list(result.asked.args[1:])
+
+
+@requirement("OCI-PROCESS-ARGV0")
+def test_the_first_argument_is_the_program_s_name(path):
+    result = path.run("arguments")
+
+    assert result.proven
+    assert result.report["args"][0] == result.asked.args[0]

@@ -2,7 +2,7 @@
 
 from conformance import requirement
 
-VARIABLES = ["PLAIN=value", "SPACED=  two  words ", "EMPTY=", "EQUALS=a=b", "LINES=one\ntwo"]
+VARIABLES = ["PLAIN=value", "EMPTY=", "EQUALS=a=b", "PATH=/usr/bin:/bin", "LANG=C.UTF-8"]
 
 
 @requirement("OCI-PROCESS-ENV")
@@ -13,10 +13,28 @@ def test_the_environment_is_complete(path):
     assert [v for v in result.asked.env if v not in result.report["env"]] == []
 
 
-@requirement("PARITY-ENV-NOTHING-ELSE")
-def test_nothing_else_is_in_the_environment(path):
-    result = path.run("environment", env=VARIABLES)
+@requirement("OCI-PROCESS-ENV-BYTES")
+def test_white_space_in_the_environment_is_kept(path):
+    spaced = ["LEADING=  x", "TRAILING=x  ", "TAB=\tx\t", "LINES=one\ntwo\n"]
 
-    path.observe(added=sorted(v for v in result.report["env"] if v not in result.asked.env))
+    result = path.run("environment", env=spaced)
+
     assert result.proven
-    assert path.observed["added"] == []
+    assert [v for v in spaced if v not in result.report["env"]] == []
+
+
+@requirement("PARITY-ENV-NO-LEAK")
+def test_the_runtime_s_own_environment_stays_outside(path):
+    result = path.run("environment", env=["INSIDE=1"], wrapped_in=("env", "CONFORMANCE_OUTSIDE=leaked"))
+
+    assert result.proven
+    assert "INSIDE=1" in result.report["env"]
+    assert [v for v in result.report["env"] if v not in result.asked.env and not v.startswith("HOME=")] == []
+
+
+@requirement("PARITY-HOME")
+def test_home_is_the_user_s_home_directory(path):
+    result = path.run("environment")
+
+    assert result.proven
+    assert [v for v in result.report["env"] if v.startswith("HOME=")] == ["HOME=/"]

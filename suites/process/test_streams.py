@@ -1,7 +1,7 @@
 """Standard input, output and error."""
 
 from conformance import Feature, needs, requirement
-from conformance.build.patterns import fnv1a64, stream
+from conformance.build.patterns import HOSTILE, fnv1a64, stream
 
 
 @requirement("PARITY-STDIN")
@@ -26,3 +26,25 @@ def test_stdout_and_stderr_are_apart_and_1_mib_arrives_intact(path):
     assert announcement.startswith(b"@guest ")
     assert output == stream("out")
     assert result.stderr == stream("err")
+
+
+@requirement("CLI-STREAMS-BYTES")
+def test_bytes_that_are_no_text_arrive_unchanged(path):
+    result = path.run("bytes")
+
+    assert result.proven
+    assert result.stdout.partition(b"\n")[2] == HOSTILE
+
+
+@requirement("OCI-PROCESS-TERMINAL")
+@needs(Feature.TTY, Feature.LIFECYCLE)
+def test_a_terminal_is_handed_over_and_carries_input(path):
+    container = path.create("terminal", tty=True, stdin=b"typed\n")
+    assert container.created.ok
+    assert container.start().ok
+
+    result = path.finish(container)
+
+    assert result.proven
+    assert result.report["isatty"] == [True, True, True]
+    assert result.report["line"].strip() == "typed"

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table of checks, one a line
 """A run as the plug-in leaves it, made up but in every way as large and as odd as a real one.
 
 Five paths, each outcome at least once, and streams that attack every report.
@@ -227,7 +228,7 @@ def path_row(path: str) -> Row:
             "cap_sys_resource": False,
             "apparmor": False,
         },
-        "components": COMPONENTS[path.split("-")[0]],
+        "components": COMPONENTS[path.partition("-")[0]],
         "digests": {"/usr/bin/" + PATHS[path]["layers"][0]: _digest(path)},
         "canary": {"exit_42": 42, "trap": 0 if path.endswith("wasmedge") else 134},
         "seconds": 0.31,
@@ -288,7 +289,10 @@ def record(path: str, check: Row, position: int) -> Row:
             "marker": "present",
             "engine": "libwasmedge.so.0.1.0" if PATHS[path]["guest"] == "wasm" else None,
         },
-        "commands": [f"mkdir -p /run/conformance/{name}", f"{launch} --bundle /run/conformance/{name} {name}-{position}"],
+        "commands": [
+            f"mkdir -p /run/conformance/{name}",
+            f"{launch} --bundle /run/conformance/{name} {name}-{position}",
+        ],
         "streams": {
             "stdout": _stream(f'@guest {{"target":"wasm32-wasip1","nonce":"{_digest(name)[:12]}"}}\nok {name}\n'),
             "stderr": _stream(""),
@@ -311,7 +315,13 @@ def _stream(text: str) -> Row:
 
 
 def _failed(message: str, **observed: Any) -> Row:
-    return {"raw": "failed", "judged": "failed", "reason": "no expectation covers it", "message": message, "_observed": observed}
+    return {
+        "raw": "failed",
+        "judged": "failed",
+        "reason": "no expectation covers it",
+        "message": message,
+        "_observed": observed,
+    }
 
 
 def _expected(entry: Row, message: str, **observed: Any) -> Row:
@@ -320,9 +330,19 @@ def _expected(entry: Row, message: str, **observed: Any) -> Row:
 
 
 def _skip(code: str, reason: str) -> Row:
-    return {"raw": "skipped", "judged": "skipped", "skip_reason": code, "reason": reason, "commands": [], "streams": {},
-            "observations": {}, "guest": None, "memory_peak_bytes": None, "attempts": 0,
-            "times": {"first_output_seconds": None, "container_seconds": None, "check_seconds": 0.0}}
+    return {
+        "raw": "skipped",
+        "judged": "skipped",
+        "skip_reason": code,
+        "reason": reason,
+        "commands": [],
+        "streams": {},
+        "observations": {},
+        "guest": None,
+        "memory_peak_bytes": None,
+        "attempts": 0,
+        "times": {"first_output_seconds": None, "container_seconds": None, "check_seconds": 0.0},
+    }
 
 
 _TRAP_MESSAGE = "assert 0 != 0\n +  where 0 = container abc: exit 0 after 21 ms.exit_code"
@@ -330,25 +350,42 @@ _TRAP_MESSAGE = "assert 0 != 0\n +  where 0 = container abc: exit 0 after 21 ms.
 #: path -> requirement -> what is different
 SCENARIOS: dict[str, dict[str, Row]] = {
     "crun-wasmedge": {
-        "OCI-PROC-EXIT-42": _failed("assert 0 == 42\n +  where 0 = result.exit_code", exit_code=0) | {
-            "streams": {"stdout": _stream(HOSTILE), "stderr": _stream(HOSTILE * 3)}},
+        "OCI-PROC-EXIT-42": _failed("assert 0 == 42\n +  where 0 = result.exit_code", exit_code=0)
+        | {"streams": {"stdout": _stream(HOSTILE), "stderr": _stream(HOSTILE * 3)}},
         "OCI-PROC-TRAP": _expected(_TRAP, _TRAP_MESSAGE, exit_code=0),
         "WASI-PANIC-RUST": _expected(_TRAP, _TRAP_MESSAGE, exit_code=0),
         "WASI-PANIC-GO": {"judged": "inconclusive", "reason": "rests on an exit code; this path does not deliver them"},
-        "OCI-PROC-EXIT-256": {"raw": "failed", "judged": "noted", "reason": "a project observation",
-                              "message": "assert 0 == 1"},
+        "OCI-PROC-EXIT-256": {
+            "raw": "failed",
+            "judged": "noted",
+            "reason": "a project observation",
+            "message": "assert 0 == 1",
+        },
         "OCI-FILE-DAC": _expected(_CAPS, "assert 'opened' == 'EACCES'"),
-        "OCI-STDOUT-TRAP": {"judged": "fixed", "reason": "crun-wasmedge.yaml:40 expects a failure; ./crun passes",
-                            "expectation": expectation("crun-wasmedge.yaml:40", "buffered output is dropped")},
-        "OCI-STDIN-EOF": {"judged": "unexpected-pass", "reason": "crun-wasmedge.yaml:52 expects a failure",
-                          "expectation": expectation("crun-wasmedge.yaml:52", "stdin is closed early", issue="https://github.com/containers/crun/issues/1111")},
+        "OCI-STDOUT-TRAP": {
+            "judged": "fixed",
+            "reason": "crun-wasmedge.yaml:40 expects a failure; ./crun passes",
+            "expectation": expectation("crun-wasmedge.yaml:40", "buffered output is dropped"),
+        },
+        "OCI-STDIN-EOF": {
+            "judged": "unexpected-pass",
+            "reason": "crun-wasmedge.yaml:52 expects a failure",
+            "expectation": expectation(
+                "crun-wasmedge.yaml:52", "stdin is closed early", issue="https://github.com/containers/crun/issues/1111"
+            ),
+        },
         "OCI-TERMINAL": _failed("assert False\n +  where False = result.report['isatty']"),
         "OCI-CONSOLE-SIZE": _failed("assert [0, 0] == [24, 80]"),
         "OCI-LIMIT-CPUSET": _skip("unavailable", "the node has no cpuset controller"),
         "CRUN-PAUSE": _skip("unsupported", "this launcher does not pause"),
         "WASI-SOCKETS": _skip("disabled", "--no-network was given"),
-        "OCI-LIMIT-CPU": {"raw": "error", "judged": "error", "reason": "node: connection closed (is the sandbox alive?)",
-                          "message": "InfrastructureError: connection closed", "attempts": 2},
+        "OCI-LIMIT-CPU": {
+            "raw": "error",
+            "judged": "error",
+            "reason": "node: connection closed (is the sandbox alive?)",
+            "message": "InfrastructureError: connection closed",
+            "attempts": 2,
+        },
     },
     "crun-native": {
         "OCI-CONSOLE-SIZE": _failed("assert [0, 0] == [24, 80]"),
@@ -358,12 +395,16 @@ SCENARIOS: dict[str, dict[str, Row]] = {
     "podman-crun-wasmedge": {
         "OCI-PROC-EXIT-42": _failed("assert 0 == 42\n +  where 0 = result.exit_code", exit_code=0),
         "OCI-PROC-TRAP": _expected(_TRAP, _TRAP_MESSAGE, exit_code=0),
-        "OCI-PROC-ENV-ONLY": _failed("assert {'HOME', 'PATH', 'container'} == set()", added=["HOME", "PATH", "container"]),
+        "OCI-PROC-ENV-ONLY": _failed(
+            "assert {'HOME', 'PATH', 'container'} == set()", added=["HOME", "PATH", "container"]
+        ),
         "CRUN-PAUSE": _skip("unsupported", "this launcher does not pause"),
         "OCI-LIFE-CREATE": _skip("unsupported", "podman has no separate create and start"),
     },
     "podman-crun-native": {
-        "OCI-PROC-ENV-ONLY": _failed("assert {'HOME', 'PATH', 'container'} == set()", added=["HOME", "PATH", "container"]),
+        "OCI-PROC-ENV-ONLY": _failed(
+            "assert {'HOME', 'PATH', 'container'} == set()", added=["HOME", "PATH", "container"]
+        ),
     },
     "youki-wasmer": {},
 }

@@ -1,0 +1,46 @@
+"""Hooks that record that they ran, when, and with which state on standard input
+(https://github.com/opencontainers/runtime-spec/blob/v1.2.1/config.md#posix-platform-hooks)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from conformance.model import Said
+from conformance.node import Node
+from conformance.node import steps as s
+
+ORDER = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+#: Resolved in the container, after its root has become the root: the shell is not there.
+INSIDE = "startContainer"
+
+
+def recording(log: str, *, slow_inside: bool = False) -> dict[str, Any]:
+    """All six hooks, each adding its name to ``LOG/order`` and its input to ``LOG/NAME.json``.
+
+    Args:
+        log: directory on the node; the container has it at ``/log`` and the native twin
+            of the workload ``files`` at ``/native-files``.
+        slow_inside: let the ``startContainer`` hook take a second, so that what is meant to
+            wait for it shows that it does; needs the native twin of ``sleep``.
+    """
+    program = 'cat > "$0/$1.json"; echo "$1" >> "$0/order"'
+    hooks = {name: [{"path": "/bin/sh", "args": ["sh", "-c", program, log, name]}] for name in ORDER}
+    hooks[INSIDE] = [{"path": "/native-files", "args": ["files", f"append:/log/order:{INSIDE}\n"]}]
+    if slow_inside:
+        hooks[INSIDE].insert(0, {"path": "/native-sleep", "args": ["sleep", "seconds=1"]})
+    return hooks
+
+
+def states_in(node: Node, log: str) -> dict[str, Said]:
+    """The states that the hooks received; an empty one where a hook did not run or got no JSON."""
+    states: dict[str, Said] = {}
+    for name in ORDER:
+        if name == INSIDE:
+            continue
+        answer = node.batch([s.Read(f"{log}/{name}.json")])[0]
+        try:
+            states[name] = Said(json.loads(answer.blobs[0])) if answer.blobs else Said()
+        except ValueError:
+            states[name] = Said()
+    return states

@@ -1,0 +1,109 @@
+"""Who the guest's process is."""
+
+from conformance import Feature, needs, needs_node, requirement
+from conformance.seccomp import usual_profile
+
+NET_BIND_ONLY = ["CAP_NET_BIND_SERVICE"]
+NET_BIND_BIT = 1 << 10
+
+
+def status(path, **more):
+    """The status of the process that runs a guest, by name."""
+    container = path.create("hold", hold_stdin=True, **more)
+    assert container.start().ok
+    assert container.wait_until_output()
+    process = container.snapshot()
+    container.feed()
+    assert path.finish(container).proven
+    assert process
+    return process
+
+
+@requirement("OCI-USER")
+@needs(Feature.LIFECYCLE)
+def test_uid_and_gid_are_those_asked_for(path):
+    process = status(path, uid=1000, gid=1001)
+
+    assert process.status["Uid"].split() == ["1000"] * 4
+    assert process.status["Gid"].split() == ["1001"] * 4
+
+
+@requirement("OCI-USER-GROUPS")
+@needs(Feature.LIFECYCLE)
+def test_additional_groups_are_those_asked_for(path):
+    process = status(path, uid=1000, gid=1000, additional_gids=(2000, 2001))
+
+    assert sorted(process.status["Groups"].split()) == ["2000", "2001"]
+
+
+@requirement("OCI-CAPABILITIES")
+@needs(Feature.LIFECYCLE, Feature.OCI_CONFIG)
+def test_capability_sets_are_exactly_those_asked_for(path):
+    sets = {"bounding": NET_BIND_ONLY, "effective": NET_BIND_ONLY, "permitted": NET_BIND_ONLY}
+
+    process = status(path, oci={"process": {"capabilities": sets}})
+
+    found = {name: int(process.status[name], 16) for name in ("CapBnd", "CapEff", "CapPrm", "CapInh", "CapAmb")}
+    assert found == {"CapBnd": NET_BIND_BIT, "CapEff": NET_BIND_BIT, "CapPrm": NET_BIND_BIT, "CapInh": 0, "CapAmb": 0}
+
+
+@requirement("OCI-CAPABILITIES-NONE")
+@needs(Feature.LIFECYCLE, Feature.OCI_CONFIG)
+def test_an_ordinary_user_without_capabilities_holds_none(path):
+    empty = {"bounding": [], "effective": [], "permitted": [], "inheritable": [], "ambient": []}
+
+    process = status(path, uid=1000, gid=1000, oci={"process": {"capabilities": empty}})
+
+    assert [int(process.status[name], 16) for name in ("CapBnd", "CapEff", "CapPrm", "CapInh", "CapAmb")] == [0] * 5
+
+
+@requirement("OCI-NO-NEW-PRIVILEGES")
+@needs(Feature.LIFECYCLE)
+def test_no_new_privileges_is_set(path):
+    assert status(path).status["NoNewPrivs"] == "1"
+
+
+@requirement("OCI-RLIMITS")
+@needs(Feature.LIFECYCLE, Feature.OCI_CONFIG)
+def test_resource_limits_are_those_asked_for(path):
+    wanted = [{"type": "RLIMIT_NOFILE", "soft": 128, "hard": 256}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]
+
+    process = status(path, oci={"process": {"rlimits": wanted}})
+
+    assert list(process.limits["Max open files"]) == ["128", "256"]
+    assert list(process.limits["Max core file size"]) == ["0", "0"]
+
+
+@requirement("OCI-OOM-SCORE")
+@needs(Feature.LIFECYCLE, Feature.OCI_CONFIG)
+def test_the_oom_score_adjustment_is_the_one_asked_for(path):
+    process = status(path, oci={"process": {"oomScoreAdj": 500}})
+
+    assert process.oom_score_adj == "500"
+
+
+@requirement("OCI-SECCOMP")
+@needs(Feature.LIFECYCLE, Feature.OCI_CONFIG)
+@needs_node("seccomp")
+def test_the_usual_seccomp_profile_is_active_and_lets_the_engine_work(path):
+    process = status(path, oci={"linux": {"seccomp": usual_profile(path.node)}})
+
+    assert process.status["Seccomp"] == "2"
+
+
+@requirement("OCI-APPARMOR")
+@needs(Feature.LIFECYCLE, Feature.OCI_CONFIG)
+@needs_node("apparmor")
+def test_the_apparmor_profile_is_active_on_the_guest(path):
+    process = status(path, oci={"process": {"apparmorProfile": "unconfined"}})
+
+    assert process.apparmor.startswith("unconfined")
+
+
+@requirement("OCI-HOSTNAME")
+@needs(Feature.OCI_CONFIG)
+def test_the_hostname_is_the_one_asked_for(path):
+    result = path.run("files", oci={"hostname": "chosen-name"}, args=["read:/proc/sys/kernel/hostname"])
+
+    assert result.proven
+    assert result.reports[0]["text"].strip() == "chosen-name"

@@ -1,0 +1,65 @@
+"""The six hooks of the runtime specification."""
+
+from conformance import Feature, Mount, needs, requirement
+from conformance.hooks import ORDER, recording, states_in
+
+
+@requirement("OCI-HOOKS-ORDER")
+@needs(Feature.HOOKS)
+def test_all_six_hooks_run_from_create_to_delete(path):
+    log = path.directory()
+
+    result = path.run("exit-return-0", hooks=recording(log), mounts=[Mount(log, "/log"), path.native_program("files")])
+
+    ran = path.lines_of(f"{log}/order")
+    path.observe(missing=sorted(set(ORDER) - set(ran)))
+    assert result.proven
+    assert sorted(ran) == sorted(ORDER)
+    assert ran[:3] == ["prestart", "createRuntime", "createContainer"]
+    assert ran[-1] == "poststop"
+
+
+@requirement("OCI-HOOKS-POSTSTART")
+@needs(Feature.HOOKS)
+def test_poststart_waits_for_startcontainer(path):
+    log = path.directory()
+
+    result = path.run(
+        "exit-return-0",
+        hooks=recording(log, slow_inside=True),
+        mounts=[Mount(log, "/log"), path.native_program("files"), path.native_program("sleep")],
+    )
+
+    ran = path.lines_of(f"{log}/order")
+    path.observe(order=ran[3:5], state=states_in(path.node, log)["poststart"].get("status"))
+    assert result.proven
+    assert ran[3:5] == ["startContainer", "poststart"]
+    assert states_in(path.node, log)["poststart"]["status"] == "running"
+
+
+@requirement("OCI-HOOKS-STATE")
+@needs(Feature.HOOKS)
+def test_each_hook_gets_the_container_s_state(path):
+    log = path.directory()
+
+    result = path.run("exit-return-0", hooks=recording(log), mounts=[Mount(log, "/log"), path.native_program("files")])
+
+    states = states_in(path.node, log)
+    assert result.proven
+    assert {name: state.get("id") for name, state in states.items()} == dict.fromkeys(states, result.asked.id)
+    assert states["createRuntime"]["status"] in ("creating", "created")
+    assert states["createRuntime"]["pid"] > 0
+    assert states["poststop"]["status"] == "stopped"
+
+
+@requirement("OCI-HOOKS-FAIL")
+@needs(Feature.HOOKS)
+def test_a_createruntime_hook_that_fails_stops_the_container(path):
+    failing = {"createRuntime": [{"path": "/bin/false"}]}
+
+    result = path.run("exit-return-0", oci={"hooks": failing})
+
+    assert not result.guest_started
+    assert result.signal is None
+    assert result.exit_code not in (0, None)
+    assert result.leftovers == ()
