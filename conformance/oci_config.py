@@ -43,7 +43,7 @@ def configuration(spec: ContainerSpec, *, cgroups_path: str, hooks: Mapping[str,
         ),
         *(dict(m) for m in spec.extra_mounts),
     ]  # fmt: skip
-    capabilities = {kind: DEFAULT_CAPABILITIES for kind in ("bounding", "effective", "permitted")}
+    capabilities = dict.fromkeys(("bounding", "effective", "permitted"), DEFAULT_CAPABILITIES)
     config: dict[str, Any] = {
         "ociVersion": OCI_VERSION,
         "process": {

@@ -6,8 +6,10 @@ workers judge their own checks and the controller keeps the journal.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from conformance.build.guests import Corpus, corpus
 from conformance.errors import InfrastructureError, NotRun, UsageError
 from conformance.model import Judged, Raw, RuntimePath, SkipReason
 from conformance.recorder import Recorder
+from conformance.reproduction import write_reproduction
 from conformance.session import PathUnderTest, Session, Settings, features_of
 from conformance.testbeds import testbed
 from conformance.user_workloads import UserWorkload
@@ -71,6 +74,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--runtime-binary", action="append", default=[], metavar="NAME=FILE", help="use this build of a runtime; repeatable")
     add("--report-dir", metavar="DIR", help="where the results go (default: reports/out/TIME-ID)")
     add("--keep", action="store_true", help="leave the node and every bundle in place and say how to enter it")
+    add("--reproduce-to", metavar="DIR", help=argparse.SUPPRESS)  # used by 'conformance reproduce'
     add("--workloads", metavar="DIR", help="also run your own modules, each with a sidecar")
 
 
@@ -186,14 +190,23 @@ def path(request: pytest.FixtureRequest) -> Iterator[PathUnderTest]:
         raise NotRun(run.prepare_error)
     if run.session is None:
         run.session = Session(Settings(run.testbed, run.corpus or corpus(), run.brought, run.strict, run.keep))
+    started = time.monotonic()
     opened = run.session.open(wanted)
+    request.node.stash[record.OPENING_SECONDS] = time.monotonic() - started
     absent = [fact for fact in check.needs_node if not _fact(opened.node.facts, fact)]
     _skip_without(request.node, absent, SkipReason.UNAVAILABLE, "the node has no")
     under_test = PathUnderTest(opened, run.session.settings.corpus, check.id)
     request.node.stash[record.UNDER_TEST] = under_test
     request.node.stash[record.OPENED] = opened
+    reproduction = request.config.getoption("reproduce_to")
+    opened.node.transcript = [] if reproduction else None
     yield under_test
+    if reproduction:
+        write_reproduction(Path(reproduction), opened, run.session.settings.corpus, opened.node.transcript or [])
+        opened.node.transcript = None
+    before = opened.node.busy_seconds
     under_test.clean_up()
+    request.node.stash[record.CLEANING_SECONDS] = opened.node.busy_seconds - before
 
 
 def _skip_without(item: pytest.Item, absent: Any, reason: SkipReason, text: str) -> None:
@@ -223,8 +236,9 @@ def pytest_runtest_makereport(
         return report
     error = call.excinfo.value if call.excinfo else None
     if report.when == "teardown":
+        report.conformance = {"commands_seconds": item.stash.get(record.CLEANING_SECONDS, 0.0)}  # type: ignore[attr-defined]
         if report.failed:
-            report.conformance = {"teardown_error": str(error)}  # type: ignore[attr-defined]
+            report.conformance["teardown_error"] = str(error)  # type: ignore[attr-defined]
             report.longrepr = f"{item.name}: clean-up failed: {error}"
         return report
     if report.when == "setup" and report.passed:
@@ -232,8 +246,9 @@ def pytest_runtest_makereport(
     raw, message = _raw(item, report, error)
     row = record.make(item, run.catalogue, raw, message, report, run.split(item.nodeid))
     row["skip_reason"] = item.stash.get(SKIP_REASON, None)
+    row["observations"] = record.plain(row["observations"])
     _judge(item, run, raw, row, report)
-    report.conformance = row  # type: ignore[attr-defined]
+    report.conformance = record.plain(row)  # type: ignore[attr-defined]
     return report
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any
 
 from conformance.model import ContainerSpec, ProcessSnapshot, Proof, Reports, RuntimePath, Said
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 UNDER_TEST = pytest.StashKey["PathUnderTest"]()
 OPENED = pytest.StashKey["OpenPath"]()
+#: Seconds of the runtime's own commands when the check's containers were removed.
+CLEANING_SECONDS = pytest.StashKey[float]()
+#: Seconds that this check spent opening its path: start-up, not part of the check.
+OPENING_SECONDS = pytest.StashKey[float]()
 #: Bytes of each stream that a record keeps; the beginning and the end.
 STREAM_BYTES = 8192
 
@@ -44,7 +49,10 @@ def bare(record_id: str, check: str, path: str, raw: Raw, message: str) -> dict[
         "raw": raw.value, "judged": raw.value, "reason": message.partition("\n")[0], "skip_reason": None,
         "expectation": None, "message": message, "observations": {}, "commands": [],
         "streams": {"stdout": stream(b""), "stderr": stream(b"")},
-        "times": {"first_output_seconds": None, "container_seconds": 0.0, "check_seconds": 0.0},
+        "times": {
+            "first_output_seconds": None, "container_seconds": 0.0, "check_seconds": 0.0, "commands_seconds": 0.0,
+            "harness_seconds": 0.0,
+        },
         "memory_peak_bytes": None, "guest": None, "attempts": 1, "worker": "master",
         "started": timestamp(time.time()),
     }  # fmt: skip
@@ -64,6 +72,8 @@ def make(
         row["path_facts"] = path_facts(opened, row["worker"])
     if under_test := item.stash.get(UNDER_TEST, None):
         _add_evidence(row, under_test)
+        row["times"]["harness_seconds"] = report.duration - under_test.busy_seconds()
+    row["opening_seconds"] = item.stash.get(OPENING_SECONDS, 0.0)
     return row
 
 
@@ -72,6 +82,7 @@ def _add_evidence(row: dict[str, Any], under_test: PathUnderTest) -> None:
     row["commands"] = under_test.all_commands()
     row["guest"] = under_test.guest()
     ended = [r.completed for r in under_test.results] or [c.created for c in under_test.containers]
+    row["times"]["commands_seconds"] = round(under_test.busy_seconds(), 6)
     row["times"]["container_seconds"] = round(sum(c.seconds for c in ended), 6)
     if ended:
         row["times"]["first_output_seconds"] = ended[-1].first_output_seconds
@@ -97,6 +108,11 @@ def of_expectation(entry: Expectation | None) -> dict[str, Any] | None:
         "id": entry.id, "reason": entry.reason, "issue": entry.issue, "reproduction": entry.reproduction,
         "affects": dict(entry.affects), "observed": {k: v for k, v in entry.observed.items() if k[:2] != "__"},
     }  # fmt: skip
+
+
+def plain(value: Any) -> Any:
+    """``value`` as plain JSON types: what pytest-xdist and the journal carry, and expectations pin."""
+    return json.loads(json.dumps(value, default=lambda missing: None))
 
 
 def stream(data: bytes) -> dict[str, Any]:

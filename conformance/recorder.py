@@ -29,6 +29,8 @@ from conformance.verdict import exit_status
 if TYPE_CHECKING:
     from conformance.plugin import Run
 
+#: What a run's directory holds beside journal and plan.
+REPORTS = ("results.json", "junit.xml", "summary.md", "report.html")
 EXECUTED = (Raw.PASSED.value, Raw.FAILED.value)
 
 
@@ -49,6 +51,7 @@ class Recorder:
         self.directory = directory or run.catalogue.root.parent / "reports" / "out" / self.id
         self.journal: journal.Journal | None = None
         self.pending: dict[str, dict[str, Any]] = {}
+        self.setup_seconds: dict[str, float] = {}
         self.judged: dict[str, Judged] = {}
         self.planned: list[str] = []
         self.executed = 0
@@ -78,6 +81,7 @@ class Recorder:
         except InfrastructureError as error:
             run.prepare_error = str(error)
         try:
+            forget_former_run(self.directory)
             self.journal = journal.Journal(self.directory)
             self.journal.write(self._header())
         except InfrastructureError as error:
@@ -151,9 +155,11 @@ class Recorder:
         """Keep a check's record until its clean-up is known, then write it."""
         key = record.id_of(report.nodeid, self.run.catalogue.root)
         row = getattr(report, "conformance", None)
+        if report.when == "setup":
+            self.setup_seconds[key] = report.duration
         if row and "judged" in row:
             self.pending[key] = row
-        elif row and key in self.pending:
+        elif row and "teardown_error" in row and key in self.pending:
             reason = f"clean-up failed: {row['teardown_error']}"
             self.pending[key].update(raw="error", judged="error", reason=reason, message=reason, expectation=None)
         elif report.failed and report.when not in ("setup", "call", "teardown"):
@@ -161,7 +167,12 @@ class Recorder:
             check, path = self.run.split(report.nodeid)
             self._write(record.bare(key, check, path, Raw.ERROR, f"the worker died: {report.longrepr}"))
         if report.when == "teardown" and key in self.pending:
-            self._write(self.pending.pop(key))
+            cleaning = (row or {}).get("commands_seconds", 0.0)
+            row = self.pending.pop(key)
+            # what surrounds the check's body is ours too; opening the path is start-up
+            around = self.setup_seconds.pop(key, 0.0) - row.pop("opening_seconds", 0.0) + report.duration - cleaning
+            row["times"]["harness_seconds"] = round(max(0.0, row["times"]["harness_seconds"] + around), 6)
+            self._write(row)
 
     def _write(self, row: dict[str, Any]) -> None:
         facts = row.pop("path_facts", None)
@@ -238,6 +249,19 @@ def write_plan(directory: Path, run_id: str, rows: list[dict[str, Any]]) -> None
         partial.replace(directory / "plan.json")
     except OSError as error:
         raise InfrastructureError(f"cannot write {directory / 'plan.json'}: {error.strerror}") from error
+
+
+def forget_former_run(directory: Path) -> None:
+    """Remove what a former run has left in a directory that was named again: two runs must not mix.
+
+    Raises:
+        InfrastructureError: something cannot be removed.
+    """
+    try:
+        for name in (journal.JOURNAL, journal.PLAN, *REPORTS):
+            (directory / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise InfrastructureError(f"cannot replace the results in {directory}: {error.strerror}") from error
 
 
 def link_latest(directory: Path) -> None:

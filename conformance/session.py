@@ -165,6 +165,7 @@ class PathUnderTest:
         self.observed: dict[str, Any] = {}
         self.commands: list[str] = []
         self._places: list[str] = []
+        self._busy_before = opened.node.busy_seconds
         self._count = 0
 
     @property
@@ -333,6 +334,10 @@ class PathUnderTest:
         self.results.append(result)
         return result
 
+    def busy_seconds(self) -> float:
+        """Time that this check's commands and waits took on the node."""
+        return self.node.busy_seconds - self._busy_before
+
     def observe(self, **observations: Any) -> None:
         """Record what was seen; an expectation can pin it."""
         self.observed.update(observations)
@@ -373,9 +378,7 @@ class PathUnderTest:
         """Remove the check's containers, whatever state they are in."""
         if self.node.dead:
             return
-        for place in self._places:
-            self.node.do(s.Remove(place))
-        for container in self.containers:
-            self._opened.launcher.cleanup(container.id)
-            self.node.do(s.Release(container.created.handle))
+        self._opened.launcher.cleanup([(c.id, c.created.handle) for c in self.containers])
+        if self._places:
+            self.node.batch([s.Remove(place) for place in self._places])
 

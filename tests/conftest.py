@@ -23,6 +23,7 @@ import pytest
 
 from conformance.node import Node
 from conformance.node import steps as s
+from conformance.node.steps import Step
 from conformance.testbeds import sandbox
 
 REPOSITORY = Path(__file__).parents[1]
@@ -248,7 +249,7 @@ def ssh_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshMachine
     try:
         sshd = ["/usr/sbin/sshd", "-D", "-e", "-f", "/etc/ssh/conformance"]
         settings = "ListenAddress 127.0.0.1\nHostKey /etc/ssh/host\nAuthorizedKeysFile /etc/ssh/user.pub\nUsePAM no\n"
-        steps = [
+        steps: list[Step] = [
             s.Write("/etc/ssh/host", (place / "host").read_bytes(), 0o600),
             s.Write("/etc/ssh/user.pub", (place / "user.pub").read_bytes()),
             s.Write("/etc/ssh/conformance", settings.encode()),
@@ -290,16 +291,16 @@ def traces() -> dict[str, str]:
                 shown = command.replace(b"\0", b" ")[:60].decode("ascii", "replace").replace("\n", " ")
                 found[f"process {place.name} ({shown})"] = session
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        if match := re.search(r"/wasm-conformance/([\w-]+)", line):
-            found[f"mount {line.split()[4]}"] = match[1]
+        if mount := re.search(r"/wasm-conformance/([\w-]+)", line):
+            found[f"mount {line.split()[4]}"] = mount[1]
     for line in Path("/proc/self/mounts").read_text().splitlines():
         if line.split()[2] in ("cgroup", "cgroup2"):
-            for group in Path(line.split()[1]).rglob("wasm-conformance-*"):
-                found[f"cgroup {group}"] = group.name.removeprefix("wasm-conformance-")
-            for group in Path(line.split()[1]).glob("conformance/*/"):
-                found[f"cgroup {group}"] = group.name
+            for directory, groups, _ in os.walk(line.split()[1]):
+                for group in groups:
+                    if group.startswith("wasm-conformance-") or directory.endswith("/conformance"):
+                        found[f"cgroup {directory}/{group}"] = group.removeprefix("wasm-conformance-")
     for place in (LOCKS, STATE):
-        for path in place.glob("*") if place.is_dir() else ():
+        for path in place.glob("*"):
             found[f"file {path}"] = path.name.removesuffix(".lock")
     for path in Path("/run/netns").glob("*"):
         found[f"network namespace {path}"] = path.name
@@ -307,12 +308,14 @@ def traces() -> dict[str, str]:
 
 
 def left_by_the_dead() -> set[str]:
-    """Traces of sessions whose pytest (its pid begins the session's name) is gone, or is this one."""
+    """Traces of sessions whose pytest is gone or is this one; its pid begins the session's name."""
+    own = f"{os.getpid():x}-"
     return {
-        thing for thing, session in traces().items()
-        if re.match(r"[0-9a-f]+-", session)
-        and (not Path(f"/proc/{int(session.partition('-')[0], 16)}").exists() or session.startswith(f"{os.getpid():x}-"))
-    }  # fmt: skip
+        thing
+        for thing, session in traces().items()
+        if (opener := re.match(r"([0-9a-f]+)-", session))
+        and (session.startswith(own) or not Path(f"/proc/{int(opener[1], 16)}").exists())
+    }
 
 
 @pytest.fixture

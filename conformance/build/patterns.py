@@ -32,6 +32,7 @@ def stream(name: Literal["out", "err"]) -> bytes:
     return b"".join(f"{name} {number:06d} {_LETTERS}\n".encode() for number in range(STREAM_BYTES // 64))
 
 
+@functools.cache
 def fnv1a64(data: bytes) -> str:
     """The hash the guest `stdin-echo` reports, as 16 hexadecimal digits."""
     value = 0xCBF29CE484222325

@@ -33,18 +33,23 @@ def run(options: argparse.Namespace) -> int:
     """See :class:`conformance.cli.Command`."""
     directory = options.run.resolve()
     old = journal.read(directory)
-    record = _record(old, options.id)
+    record = recorded(old, options.id)
     again = Path(tempfile.mkdtemp(prefix=f"{directory.name}-replay-", dir=directory.parent))
-    argv = ["pytest", str(suite_directory(old, options.suites) / record["id"]), *_options(old, record)]
+    argv = ["pytest", str(suite_directory(old, options.suites) / record["id"]), *options_of(old, record)]
     status = subprocess.run([sys.executable, "-m", *argv, f"--report-dir={again}"], check=False).returncode
-    new = _record(journal.read(again), record["id"]) if (again / journal.JOURNAL).exists() else None
+    new = recorded(journal.read(again), record["id"]) if (again / journal.JOURNAL).exists() else None
     if new is None:
         raise InfrastructureError(f"pytest ended with exit code {status} before the check was tried")
     print(f"\n{_compared(record, new)}\n{again}/")
     return status
 
 
-def _record(run_: journal.Run, wanted: str) -> journal.Row:
+def recorded(run_: journal.Run, wanted: str) -> journal.Row:
+    """The record with that id, with or without the suite directory in front.
+
+    Raises:
+        UsageError: no such record; names the nearest.
+    """
     by_id = {record["id"]: record for record in run_.records}
     for candidate in (wanted, wanted.removeprefix("suites/")):
         if candidate in by_id:
@@ -68,7 +73,7 @@ def suite_directory(run_: journal.Run, named: Path | None) -> Path:
     return catalogue.suite_root(places, Path.cwd()) or REPOSITORY / "suites"
 
 
-def _options(old: journal.Run, record: journal.Row) -> list[str]:
+def options_of(old: journal.Run, record: journal.Row) -> list[str]:
     """What of the old command line decides a verdict."""
     words = [f"--testbed={old.run['testbed']}"]
     if record["path"] in old.paths:

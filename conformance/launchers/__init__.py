@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -55,8 +55,12 @@ class Launcher(Protocol):
         """
         ...
 
-    def cleanup(self, container_id: str) -> None:
-        """Remove whatever a container has left, whatever state it is in."""
+    def cleanup(self, containers: Sequence[tuple[str, int]]) -> None:
+        """Remove whatever containers have left, whatever state they are in.
+
+        Args:
+            containers: ids, each with the handle of the command that started it (0: none).
+        """
         ...
 
 

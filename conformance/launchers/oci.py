@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -145,7 +144,7 @@ class Launcher:
         snapshot = proof.parse_hook(hook.blobs[0]) if hook.blobs else None
         result = self.result(spec, done, (done.command,), snapshot, peak, left)
         if result.timed_out or state.fields.get("there"):
-            self.cleanup(spec.id)
+            self.cleanup([(spec.id, 0)])
         return result
 
     def result(
@@ -245,7 +244,8 @@ class Launcher:
 
     def _check_written(self, config: s.Answer) -> None:
         if config.error:
-            raise InfrastructureError(f"{self.node.name}: cannot write {config.fields['where']}: {config.error}")
+            # the directory, not the file: one cause has one message, so it is one error
+            raise InfrastructureError(f"{self.node.name}: cannot write below {self.bundles}: {config.error}")
 
     def _console(self, bundle: str, spec: ContainerSpec) -> list[str]:
         return ["--console-socket", f"{bundle}/console.sock"] if spec.tty else []
@@ -254,15 +254,19 @@ class Launcher:
         """Run one command of the runtime."""
         return self.node.run(self.argv(*arguments), timeout_seconds=timeout_seconds, stdin=stdin)
 
-    def cleanup(self, container_id: str) -> None:
-        """Remove a container by force, then whatever of it is still there."""
-        remove = [] if self.keep_bundles else [s.Remove(str(self.bundles / container_id))]
-        self.node.batch([
-            s.Run(self.argv("delete", "--force", container_id), timeout_seconds=COMMAND_TIMEOUT_SECONDS),
-            s.CgroupRemove(self.cgroup_of(container_id), kill=True),
-            s.Remove(f"{self.state_root}/{container_id}"),
-            *remove,
-        ])  # fmt: skip
+    def cleanup(self, containers: Sequence[tuple[str, int]]) -> None:
+        """Remove containers by force, then whatever of them is still there."""
+        todo: list[s.Step] = []
+        for container_id, handle in containers:
+            todo += [
+                s.Run(self.argv("delete", "--force", container_id), timeout_seconds=COMMAND_TIMEOUT_SECONDS),
+                s.CgroupRemove(self.cgroup_of(container_id), kill=True),
+                s.Remove(f"{self.state_root}/{container_id}"),
+                *([] if self.keep_bundles else [s.Remove(str(self.bundles / container_id))]),
+                s.Release(handle),
+            ]
+        if todo:
+            self.node.batch(todo)
 
 
 @dataclass
@@ -369,7 +373,7 @@ class OciContainer:
     def cpu_seconds_used(self, during_seconds: float) -> float:
         """CPU time that this container uses while we watch for so long."""
         before = cgroups.cpu_seconds(self.cgroup_values(*cgroups.CPU_FILES))
-        time.sleep(during_seconds)
+        self.launcher.node.run(["sleep", str(during_seconds)])
         return cgroups.cpu_seconds(self.cgroup_values(*cgroups.CPU_FILES)) - before
 
     def rewrite_config(self, changes: Mapping[str, Any]) -> None:

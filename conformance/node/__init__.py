@@ -62,6 +62,10 @@ class Node:
         self.session = session
         self.directory = PurePosixPath("/var/lib/conformance") / session
         self.dead = ""
+        #: Time spent in commands and waits on the node, as measured there; the rest of a check is ours.
+        self.busy_seconds = 0.0
+        #: Steps in order, kept while a reproduction is being written.
+        self.transcript: list[Step] | None = None
         self._stderr = bytearray()
         self._roots: dict[str, PurePosixPath] = {}
         try:
@@ -110,6 +114,8 @@ class Node:
         """
         if self.dead:
             raise InfrastructureError(self.dead)
+        if self.transcript is not None:
+            self.transcript.extend(steps)
         header: dict[str, Any] = {"steps": [], "blobs": []}
         blobs: list[bytes] = []
         allowed = ROUND_TRIP_SECONDS
@@ -132,6 +138,7 @@ class Node:
         results = []
         for row in answer["answers"]:
             count = row.pop("blob_count")
+            self.busy_seconds += row.get("seconds", 0.0)
             results.append(Answer(row, tuple(produced[:count])))
             del produced[:count]
         return results

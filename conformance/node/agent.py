@@ -376,10 +376,15 @@ class Agent:
         path = step["path"]
         os.makedirs(os.path.dirname(path), exist_ok=True)
         partial = path + ".partial"
-        with open(partial, "wb") as file:
-            file.write(blob)
-        os.chmod(partial, step.get("mode", 0o644))
-        os.rename(partial, path)
+        try:
+            with open(partial, "wb") as file:
+                file.write(blob)
+            os.chmod(partial, step.get("mode", 0o644))
+            os.rename(partial, path)
+        except OSError:
+            if os.path.lexists(partial):
+                os.unlink(partial)  # on a full disk it would keep the disk full
+            raise
         return {}, []
 
     def step_read(self, step, _blob):
@@ -414,9 +419,13 @@ class Agent:
         if not os.path.isdir(target):
             partial = "%s.partial-%d" % (target, os.getpid())
             os.makedirs(partial)
-            with tarfile.open(fileobj=io.BytesIO(blob)) as archive:
-                archive.extractall(partial, filter="fully_trusted")
-            os.rename(partial, target)
+            try:
+                with tarfile.open(fileobj=io.BytesIO(blob)) as archive:
+                    archive.extractall(partial, filter="fully_trusted")
+                os.rename(partial, target)
+            except OSError:
+                shutil.rmtree(partial)
+                raise
         return {}, []
 
     def step_has(self, step, _blob):
@@ -481,7 +490,7 @@ class Agent:
                     answer, produced = getattr(self, "step_" + step["do"])(step, blob)
                 except OSError as error:
                     name = errno.errorcode.get(error.errno, str(error.errno))
-                    answer, produced = {"os_error": name, "where": str(error.filename or step["do"])}, []
+                    answer, produced = {"os_error": name, "where": str(error.filename or step.get("path") or step["do"])}, []
                 answer["blob_count"] = len(produced)
                 answers.append(answer)
                 out.extend(produced)

@@ -94,7 +94,8 @@ def _page(merged: Row, changes: dict[str, str], previous: Run | None, stream_lim
     style, script = _asset("report.css"), _asset("report.js")
     icon, tone, verdict = _VERDICTS[merged["exit_status"]]
     run = merged["run"]
-    areas = list(dict.fromkeys(requirement["area"] for requirement in merged["requirements"].values()))
+    tried = {record["requirement"] for record in merged["records"]}
+    areas = dict.fromkeys(rule["area"] for name, rule in merged["requirements"].items() if name in tried)
     return string.Template(_asset("report.html.template")).substitute(
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src '{_hash(script)}'",
         title=_text(

@@ -12,41 +12,28 @@ from conformance.model import Judged, Raw
 
 #: profile -> what it stands for
 PROFILES = {
-    "job": "start, arguments, environment, streams, exit codes",
-    "service": "lifecycle, signals, resource limits",
+    "job": "start, arguments, environment, files, streams, exit codes",
+    "service": "start, lifecycle, signals, limits, isolation",
     "side-car mix": "annotations, native containers beside Wasm ones",
 }
 
 #: area of a requirement -> profiles that need it, where the requirement does not say
 AREAS: dict[str, tuple[str, ...]] = {
-    "arguments": ("job", "service"),
-    "environment": ("job", "service"),
-    "exit": ("job", "service"),
-    "filesystem": ("job", "service"),
-    "files": ("job", "service"),
+    "bad input": ("job",),
+    "detection": ("side-car mix",),
+    "exit codes": ("job",),
     "hooks": ("service",),
-    "image": ("job", "service"),
+    "identity": ("job", "service"),
     "isolation": ("service",),
+    "languages": ("job",),
     "lifecycle": ("service",),
-    "limits": ("service",),
     "mounts": ("job", "service"),
-    "network": ("service",),
-    "probes": ("service",),
     "process": ("job", "service"),
     "resources": ("service",),
-    "security": ("service",),
+    "side-car": ("side-car mix",),
     "signals": ("service",),
-    "start": ("job", "service"),
-    "stdio": ("job",),
     "streams": ("job",),
-    "terminal": ("job",),
-    "wasi": ("job",),
-    "annotations": ("side-car mix",),
-    "handler": ("side-car mix",),
-    "mix": ("side-car mix",),
-    "native": ("side-car mix",),
-    "pods": ("side-car mix",),
-    "selection": ("side-car mix",),
+    "workloads": ("job",),
 }
 
 Answer = Literal["yes", "with care", "with gaps", "no", "not tested"]
@@ -73,7 +60,7 @@ class Usability:
 def of(requirement: dict[str, Any]) -> tuple[str, ...]:
     """The profiles that need ``requirement``: its own list, or those of its area."""
     named = requirement.get("profiles")
-    return tuple(named) if named else AREAS.get(str(requirement.get("area", "")).split("/")[0], ())
+    return tuple(named) if named else AREAS.get(requirement["area"], ())
 
 
 def usability(profile: str, records: list[dict[str, Any]], requirements: dict[str, dict[str, Any]]) -> Usability:

@@ -196,7 +196,8 @@
     const facts = path?.facts;
     const numbers = {
       "first output": seconds(record.times?.first_output_seconds), "container": seconds(record.times?.container_seconds),
-      "check": seconds(record.times?.check_seconds),
+      "check": seconds(record.times?.check_seconds), "commands": seconds(record.times?.commands_seconds),
+      "harness": seconds(record.times?.harness_seconds),
       "memory peak": record.memory_peak_bytes ? `${(record.memory_peak_bytes / 1048576).toFixed(1)} MiB` : null,
       "guest": record.guest ? `${record.guest.name}, ${record.guest.bytes} bytes, sha256 ${record.guest.sha256}` : null,
       "attempts": record.attempts > 1 ? record.attempts : null, "started": record.started,

@@ -11,8 +11,9 @@ from importlib import resources
 
 import jsonschema
 
+from conformance import verdict
 from conformance.errors import InfrastructureError
-from conformance.model import INFRASTRUCTURE, RED, Judged, Raw, SkipReason
+from conformance.model import Judged, Raw, SkipReason
 from conformance.report import profiles
 from conformance.report.journal import Row, Run
 
@@ -82,12 +83,8 @@ def exit_status(records: list[Row], *, interrupted: bool) -> int:
         records: all records of the run, those without a result included.
         interrupted: somebody pressed Ctrl-C.
     """
-    judged = {record["judged"] for record in records}
-    if interrupted:
-        return 2
-    if judged & INFRASTRUCTURE or not any(record["raw"] in _TRIED for record in records):
-        return 3
-    return 1 if judged & RED else 0
+    executed = sum(record["raw"] in _TRIED for record in records)
+    return verdict.exit_status((Judged(r["judged"]) for r in records), executed=executed, interrupted=interrupted)
 
 
 def results(run: Run) -> Row:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import subprocess
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 from conformance.documents import nearest
-from conformance.errors import UsageError
+from conformance.errors import InfrastructureError, UsageError
 from conformance.node import Node
 
 
@@ -63,6 +64,22 @@ def testbed(option: str) -> tuple[Testbed, str]:
         guess = f"; did you mean '{close}'?" if close else ""
         raise UsageError(f"unknown testbed '{name}'{guess} (known: {', '.join(names())})")
     return cast(Testbed, importlib.import_module(f"{__name__}.{name}")), address
+
+
+def need_root(what: str) -> None:
+    """Make sure that :func:`as_root` can work here.
+
+    Raises:
+        InfrastructureError: neither root nor sudo without a password.
+    """
+    if os.geteuid() == 0:
+        return
+    try:
+        done = subprocess.run(["sudo", "-n", "true"], capture_output=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        done = None
+    if done is None or done.returncode != 0:
+        raise InfrastructureError(f"{what} needs root", hint="run it as root, or allow sudo without a password")
 
 
 def as_root(argv: list[str]) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from conformance.node import Node
-from conformance.testbeds import as_root
+from conformance.testbeds import as_root, need_root
 
 
 def prepare(kinds: Sequence[str], progress: Callable[[str], None]) -> None:
     """Nothing to build: the machine is there, and nothing is installed on it."""
+    need_root("--testbed=local")
 
 
 def open_node(kind: str, address: str, session: str) -> Node:

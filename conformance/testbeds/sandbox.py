@@ -9,7 +9,7 @@ from pathlib import Path
 
 from conformance.build.image import image
 from conformance.node import Node
-from conformance.testbeds import as_root
+from conformance.testbeds import as_root, need_root
 
 #: Which image a kind of node is made of.
 IMAGES = {"low-level": "node"}
@@ -19,6 +19,7 @@ SIZES = {"upper": "2g", "run": "256m", "tmp": "256m"}
 
 def prepare(kinds: Sequence[str], progress: Callable[[str], None]) -> None:
     """Build the images of these kinds of node, unless they are cached."""
+    need_root("the sandbox")
     for kind in kinds:
         image(IMAGES[kind], progress)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import secrets
@@ -154,8 +155,10 @@ def test_files_are_written_whole_read_listed_and_removed(node: Node) -> None:
 
 
 def test_a_file_that_cannot_be_written_is_the_node_s_fault(node: Node) -> None:
-    with pytest.raises(InfrastructureError, match="write /dev/null/x.*: ENOTDIR"):
-        node.do(s.Write("/dev/null/x", b""))
+    node.do(s.Mkdir(f"{node.directory}/a-directory"))
+    with pytest.raises(InfrastructureError, match="write .*/a-directory.*: EISDIR"):
+        node.do(s.Write(f"{node.directory}/a-directory", b"x"))
+    assert node.do(s.List(f"{node.directory}/*")).fields["entries"] == [f"{node.directory}/a-directory"]
     with pytest.raises(InfrastructureError, match="read /nowhere: ENOENT"):
         node.read_text("/nowhere")
 
@@ -286,17 +289,18 @@ def busy(node: Node) -> None:
         s.CgroupMake(group),
         s.Write(f"{node.directory}/file", b"x"),
     ])  # fmt: skip
-    joined = node.run(["sh", "-c", f"for d in /sys/fs/cgroup/pids{group} /sys/fs/cgroup{group}; do"
-                       f" [ -d $d ] && (echo 0 > $d/cgroup.procs; exec sleep 6420) >/dev/null 2>&1 & done"])  # fmt: skip
+    places = f"/sys/fs/cgroup/pids{group} /sys/fs/cgroup{group}"
+    join = f"for d in {places}; do [ -d $d ] && (echo 0 > $d/cgroup.procs; exec sleep 6420) >/dev/null 2>&1 & done"
+    joined = node.run(["sh", "-c", join])
     assert joined.ok
 
 
 def assert_gone(kind: str, session: str, machine: Node) -> None:
     if kind == "ssh":
-        pattern = f"[s]leep 6420|[{session[0]}]{session[1:]}"  # does not match the shell that looks
         places = f"ls -d /var/lib/conformance/{session}*; find /sys/fs/cgroup -name '{session}'"
-        look = f"pgrep -fl '{pattern}'; {places}"
-        until(lambda: shell(machine, look) == "", 5)
+        processes = ["pgrep", "-fl", f"sleep 6420|{session}"]
+        until(lambda: not machine.run(processes).stdout, 5)
+        assert shell(machine, places) == ""
     else:
         until(lambda: not [t for t in left_by_the_dead() if session in t], 5)
         commands = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if os.access(p, os.R_OK)]
@@ -325,12 +329,11 @@ def test_an_ssh_machine_that_does_not_answer_is_told_in_one_line(ssh_config: Ssh
 
 def test_a_sandbox_without_its_image_is_told_in_one_line() -> None:
     keeper = REPOSITORY / "conformance" / "testbeds" / "enclosure.py"
-    what = (
-        '{"name": "%x-00000a", "hostname": "x", "image": "/no/image", "bootstrap": "",'
-        ' "sizes": {"upper": "1m", "run": "1m", "tmp": "1m"}}' % os.getpid()
-    )
+    name = f"{os.getpid():x}-00000a"
+    sizes = {"upper": "1m", "run": "1m", "tmp": "1m"}
+    what = json.dumps({"name": name, "hostname": "x", "image": "/no/image", "bootstrap": "", "sizes": sizes})
     with pytest.raises(InfrastructureError) as caught:
         Node("sandbox x", [sys.executable, "-I", str(keeper), what], "x")
-    assert str(caught.value) == "node sandbox x went away: sandbox: mount overlay on /run/wasm-conformance/" + (
-        f"{os.getpid():x}-00000a/root: No such file or directory"
+    assert str(caught.value) == (
+        f"node sandbox x went away: sandbox: mount overlay on /run/wasm-conformance/{name}/root: No such file or directory"
     )

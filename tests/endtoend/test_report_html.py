@@ -46,9 +46,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
     # A skip here would hide that nobody looked at the page.
-    assert binary and driver, "chromium and chromedriver are not on PATH: apt-get install chromium chromium-driver"
+    assert None not in (binary, driver), "not on PATH: apt-get install chromium chromium-driver"
     options = webdriver.ChromeOptions()
-    options.binary_location = binary
+    options.binary_location = str(binary)
     for flag in (*_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
@@ -61,7 +61,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chr
 
 @pytest.fixture
 def page(chromium: webdriver.Chrome, report: Path) -> Iterator[webdriver.Chrome]:
-    """The page freshly opened on a desktop; whatever a test does, nothing is fetched and nothing is complained about."""
+    """The page freshly opened on a desktop; whatever a test does, nothing is fetched and the console is silent."""
     resize(chromium, 1440, 900)
     chromium.get("about:blank")
     chromium.get_log("browser")
@@ -176,7 +176,7 @@ def test_a_cell_opens_and_closes_by_keyboard(page: webdriver.Chrome) -> None:
     ):
         assert words.lower() in shown.lower()
     press(page, Keys.ARROW_RIGHT)
-    assert "Exit code 255" in dialog_text(page)
+    assert "exit code 255 reaches the caller" in dialog_text(page)
     press(page, Keys.ESCAPE)
     assert not is_open(page)
     assert page.switch_to.active_element == cell(page, "OCI-PROC-EXIT-255", "crun-wasmedge")

@@ -177,7 +177,8 @@ def test_an_unknown_path_is_told_with_the_nearest_and_all_known(suite: Suite) ->
     with pytest.raises(UsageError) as caught:
         read.select_paths(["crun-wasmegde"])
     assert str(caught.value) == (
-        "unknown runtime 'crun-wasmegde'; did you mean 'crun-wasmedge'? (known: crun-native, crun-wasmedge, runc-native)"
+        "unknown runtime 'crun-wasmegde'; did you mean 'crun-wasmedge'?"
+        " (known: crun-native, crun-wasmedge, runc-native)"
     )
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import jsonschema
 import pytest
 
+from conformance import documents
 from conformance.errors import InfrastructureError, UsageError
 from conformance.model import Judged
-from conformance.report import journal
+from conformance.report import journal, profiles
 from conformance.report.render import render
 from conformance.report.results import exit_status, results, tally, text
 from tests.unit import sample_run
@@ -116,6 +117,14 @@ def test_profiles_answer_from_raw_outcomes(document: Row) -> None:
     assert answers["crun-native"] == {"job": "with care", "service": "yes", "side-car mix": "yes"}
     assert set(answers["youki-wasmer"].values()) == {"no"}
     assert document["paths"]["crun-wasmedge"]["profiles"]["job"]["broken"][0] == "OCI-FILE-DAC"
+
+
+def test_every_requirement_of_the_suites_is_part_of_a_profile() -> None:
+    directory = Path(journal.__file__).parents[2] / "suites" / "requirements"
+    rows = [row for file in sorted(directory.glob("*.yaml")) for row in documents.load(file)]
+    assert rows
+    homeless = {row["area"] for row in rows if not profiles.of(row)}
+    assert homeless == set(), "add the area to conformance/report/profiles.py"
 
 
 @pytest.mark.parametrize(

@@ -22,5 +22,11 @@ def test_ruff_has_nothing_to_say(directory: str) -> None:
     assert complaints("ruff", "check", "--no-cache", "--output-format=concise", directory) == ""
 
 
-def test_mypy_has_nothing_to_say() -> None:
+def test_mypy_has_nothing_to_say_about_the_harness() -> None:
     assert complaints("mypy") == ""
+
+
+def test_mypy_has_nothing_to_say_about_suites_and_tests() -> None:
+    lenient = ["--config-file=", "--explicit-package-bases", "--ignore-missing-imports", "--follow-imports=silent"]
+    lenient += ["--check-untyped-defs", "--disable-error-code=func-returns-value", "--disable-error-code=var-annotated"]
+    assert complaints("mypy", *lenient, "suites", "tests") == ""

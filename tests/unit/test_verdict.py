@@ -14,7 +14,7 @@ from conformance.verdict import Situation, applicable, exit_status, judge
 RULE = Requirement("A-RULE", "a rule", "MUST", "parity", "text", "https://example.org", "x")
 OBSERVATION = replace(RULE, basis="project")
 KNOWN = Expectation(
-    check="a.py::test_a", paths=("crun-*",), observed={"exit_code": 0, "marker": "present"}, reason="exit codes are lost",
+    check="a.py::test_a", paths=("crun-*",), observed={"exit_code": 0, "marker": "present"}, reason="codes are lost",
     reviewed="2026-01-01", affects={"crun": "<1.22"}, when={"cgroup_mode": "v1"}, issue="https://example.org/1",
     file=Path("known.yaml"), line=3,
 )  # fmt: skip

@@ -1,0 +1,42 @@
+# Two commands: `make conformance` runs the main job, `make test` the harness's own tests.
+# ARGS="..." is handed on to pytest:  make conformance ARGS="--runtime=all -n 2"
+
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS :=
+# The wheels of one resolved set are installed once; a change of pyproject.toml installs again.
+INSTALLED := $(VENV)/.installed-$(shell sha256sum pyproject.toml | cut -c1-12)
+
+.PHONY: conformance test test-all mutants bench coverage clean
+
+conformance: $(INSTALLED)
+	@sh vms/host/install.sh run
+	$(BIN)/pytest suites/ --runtime=crun-wasmedge $(ARGS)
+
+test: $(INSTALLED)
+	@sh vms/host/install.sh test
+	$(BIN)/pytest tests/ $(ARGS)
+
+test-all: test mutants
+
+mutants: $(INSTALLED)
+	@sh vms/host/install.sh run
+	$(BIN)/python tests/mutants/run.py $(ARGS)
+
+bench: $(INSTALLED)
+	@sh vms/host/install.sh run
+	$(BIN)/python tests/bench/bench.py $(ARGS)
+
+coverage: $(INSTALLED)
+	$(BIN)/conformance coverage --write docs/coverage.md
+
+$(INSTALLED): pyproject.toml
+	@sh vms/host/install.sh run
+	@echo "setup: installing Python packages into $(VENV)"
+	@python3 -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+clean:
+	rm -rf $(VENV) reports/out

@@ -1,0 +1,57 @@
+"""Where hooks run, and what it means when one of them fails."""
+
+from conformance import Feature, needs, requirement
+
+ON_THE_NODE = ["prestart", "createRuntime", "poststart", "poststop"]
+
+
+def saying_where(log, name):
+    """A hook that writes the mount namespace it runs in to a file of its name."""
+    return [{"path": "/bin/sh", "args": ["sh", "-c", 'readlink /proc/self/ns/mnt > "$0/$1"', log, name]}]
+
+
+@requirement("OCI-HOOKS-NAMESPACE")
+@needs(Feature.HOOKS)
+def test_hooks_run_in_the_namespace_that_is_theirs(path):
+    log = path.directory()
+    names = [*ON_THE_NODE, "createContainer"]
+
+    result = path.run("exit-return-0", hooks={name: saying_where(log, name) for name in names})
+
+    node = [path.node.snapshot(path.node.agent_pid).namespaces["mnt"]]
+    places = {name: path.lines_of(f"{log}/{name}") for name in names}
+    elsewhere = [name for name in ON_THE_NODE if places[name] != node]
+    path.observe(elsewhere=elsewhere, inside=places["createContainer"] not in (node, []))
+    assert result.proven
+    assert elsewhere == []
+    assert places["createContainer"] not in (node, [])
+
+
+@requirement("OCI-HOOKS-FAIL-EARLY")
+@needs(Feature.HOOKS)
+def test_a_hook_that_fails_before_the_guest_keeps_it_from_starting(path):
+    programs = {"prestart": "/bin/false", "createContainer": "/bin/false", "startContainer": "/native-exit-42"}
+    inside = [path.native_program("exit-42")]
+
+    results = {
+        name: path.run("exit-return-0", hooks={name: [{"path": program}]}, mounts=inside)
+        for name, program in programs.items()
+    }
+
+    path.observe(went_on=[name for name, result in results.items() if result.guest_started])
+    assert [name for name, result in results.items() if result.guest_started] == []
+    assert [name for name, result in results.items() if result.exit_code in (0, None)] == []
+    assert [name for name, result in results.items() if result.leftovers] == []
+
+
+@requirement("OCI-HOOKS-FAIL-LATE")
+@needs(Feature.HOOKS)
+def test_a_poststart_or_poststop_hook_that_fails_changes_nothing(path):
+    late = {name: {name: [{"path": "/bin/false"}]} for name in ("poststart", "poststop")}
+
+    results = {name: path.run("exit-return-0", hooks=hooks) for name, hooks in late.items()}
+
+    path.observe(codes={name: result.exit_code for name, result in results.items()})
+    assert [name for name, result in results.items() if not result.proven] == []
+    assert [name for name, result in results.items() if result.exit_code != 0] == []
+    assert [name for name, result in results.items() if result.leftovers] == []

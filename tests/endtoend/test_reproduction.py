@@ -1,0 +1,84 @@
+"""A reproduction folder shows the expected failure with the runtime alone."""
+
+import io
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from conformance import catalogue
+from conformance.cli import main
+from conformance.node import Node
+from conformance.report import journal
+from conformance.testbeds import sandbox
+
+REPOSITORY = Path(__file__).parents[2]
+SUITES = catalogue.read(REPOSITORY / "suites")
+CHECKS = sorted({e.check for e in SUITES.expectations})
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> journal.Run:
+    """A run of every check that is expected to fail somewhere."""
+    report = tmp_path_factory.mktemp("run")
+    argv = [sys.executable, "-m", "pytest", *(f"suites/{c}" for c in CHECKS), "--runtime=all", f"--report-dir={report}"]
+    subprocess.run(argv, cwd=REPOSITORY, check=True, capture_output=True)
+    return journal.read(report)
+
+
+@pytest.fixture(scope="module")
+def node() -> Node:
+    """A node that gets the folders and nothing else of ours."""
+    node = sandbox.open_node("low-level", "", "reproduction")
+    yield node
+    node.close()
+
+
+def test_every_expected_failure_shows_without_the_harness(recorded: journal.Run, node: Node, tmp_path: Path) -> None:
+    expected = [r for r in recorded.records if r["judged"] == "expected-failure"]
+    assert {r["check"] for r in expected} == set(CHECKS)
+
+    for number, record in enumerate(expected):
+        folder = tmp_path / str(number)
+        assert main(["reproduce", record["id"], "--run", str(recorded.directory), "--to", str(folder)]) == 0
+        place = node.put(f"folder-{number}", packed(folder))
+
+        done = node.run(["sh", f"{place}/run.sh"], timeout_seconds=60)
+
+        said = (done.stdout + done.stderr).decode("utf-8", "replace")
+        missing = [text for text in traces(record["expectation"]["observed"]) if text not in said]
+        assert done.ok, (record["id"], done)
+        assert missing == [], (record["id"], done)
+        assert ("@guest " in said) == (record["observations"].get("marker") == "present"), (record["id"], done)
+
+
+def test_a_reproduction_leaves_nothing_on_the_node(node: Node) -> None:
+    look = "ls -d /tmp/tmp.* ; find /sys/fs/cgroup -path '*conformance-reproduction*'; pgrep -a sleep; true"
+
+    assert node.run(["sh", "-c", look]).stdout == b""
+
+
+def traces(observed: dict[str, object]) -> list[str]:
+    """What the output of run.sh must hold for each observation that an expectation pins."""
+    found = []
+    for key, value in observed.items():
+        if key in ("exit_code", "exec_exit_code"):
+            found.append(f"exit {value}" if f"exit {value}" == "exit 0" else f"exit status {value}")
+        elif key in ("created", "started"):
+            found.append("# exit status 0")
+        elif isinstance(value, list):
+            found.append("\n".join(map(str, value)))
+        elif isinstance(value, str) and key != "marker":
+            found.append(value)
+    return [text.replace("exit 0", "exit") for text in found]
+
+
+def packed(folder: Path) -> io.BytesIO:
+    """A folder as a tar."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.add(folder, ".")
+    buffer.seek(0)
+    return buffer

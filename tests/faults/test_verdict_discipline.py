@@ -1,0 +1,128 @@
+"""Only a check's own assertion is a failure, and nothing passes without proof."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import Runner, Suite
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+def test_a_check_that_passes_although_its_guest_is_unproven_is_an_error(suite: Suite, run_suite: Runner) -> None:
+    suite.checks("""
+        from dataclasses import replace
+
+        def test_a_native_guest_slips_in(path):
+            spec = path.spec("exit-return-0", annotations={})
+            tree = spec.rootfs.replace("/wasm", "/native")
+            result = path.run_spec(replace(spec, rootfs=tree, args=("/exit-return-0", *spec.args[1:])))
+            assert result.guest_started
+            assert result.exit_code == 0
+
+        def test_the_same_with_its_proof_asked_for(path):
+            spec = path.spec("exit-return-0", annotations={})
+            tree = spec.rootfs.replace("/wasm", "/native")
+            assert path.run_spec(replace(spec, rootfs=tree, args=("/exit-return-0", *spec.args[1:]))).proven
+    """)
+    ran = run_suite(suite)
+    assert ran.exit_code == 3
+    assert ran.outcome("slips_in") == "error"
+    assert "the check passed although a guest is not proven" in ran.reason("slips_in")
+    assert "compiled for x86_64-linux" in ran.reason("slips_in")
+    assert ran.outcome("asked_for") == "failed"
+
+
+def test_an_assertion_that_is_not_the_check_s_own_is_an_error(suite: Suite, run_suite: Runner) -> None:
+    suite.checks("""
+        import pytest
+        from conformance import proof
+
+        @pytest.fixture
+        def broken():
+            assert False, "in a fixture"
+
+        @requirement("TEST-RULE")
+        def test_a_fixture(path, broken):
+            assert path.run("exit-return-0").proven
+
+        def test_the_harness(path):
+            code = "def give_up(*a, **k):\\n    assert False, 'inside conformance'"
+            names = {}
+            exec(compile(code, proof.__file__, "exec"), names)
+            path.launcher.result = names["give_up"]
+            assert path.run("exit-return-0").proven
+
+        def test_something_else(path):
+            raise ValueError("neither")
+
+        def test_its_own(path):
+            assert False, "its own"
+    """)
+    ran = run_suite(suite)
+    assert ran.exit_code == 3
+    assert ran.outcome("test_a_fixture") == "error"
+    assert ran.outcome("test_the_harness") == "error"
+    assert ran.outcome("test_something_else") == "error"
+    assert ran.outcome("test_its_own") == "failed"
+    assert "inside conformance" in ran.reason("test_the_harness")
+
+
+def test_an_error_weighs_more_than_a_failure(suite: Suite, run_suite: Runner) -> None:
+    ran = run_suite(suite.checks("""
+        def test_a(path):
+            assert path.run("exit-return-0").exit_code == 1
+
+        def test_b(path):
+            assert path.run("no-such-workload").proven
+    """))  # fmt: skip
+    assert ran.exit_code == 3
+    assert ran.outcome("test_a") == "failed"
+    assert ran.outcome("test_b") == "error"
+    assert ran.reason("test_b") == "the corpus has no workload 'no-such-workload' for wasm paths"
+
+
+def test_nothing_that_ran_is_no_success(suite: Suite, run_suite: Runner) -> None:
+    suite.checks("""
+        @requirement("TEST-RULE")
+        @needs(Feature.CHECKPOINT)
+        def test_it(path):
+            assert path.run("exit-return-0").proven
+    """)
+    ran = run_suite(suite)
+    assert ran.exit_code == 3
+    assert ran.outcome("test_it") == "skipped"
+    assert next(iter(ran.records.values()))["skip_reason"] == "unsupported"
+
+
+EXPECTATION = """\
+- check: test_it.py::test_exit_code
+  paths: ["*"]
+  observed: {{exit_code: {code}}}
+  reason: known
+  reviewed: "2026-01-01"
+  reproduction: "true"
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "wanted", "options", "judged", "status"),
+    [
+        (0, 7, (), "expected-failure", 0),
+        (3, 7, (), "failed", 1),
+        (0, 7, ("--strict",), "failed", 1),
+        (0, 0, (), "unexpected-pass", 1),
+    ],
+)
+def test_an_expectation_covers_exactly_what_it_pins(
+    suite: Suite, run_suite: Runner, code: int, wanted: int, options: tuple[str, ...], judged: str, status: int
+) -> None:
+    suite.checks(f"""
+        def test_exit_code(path):
+            result = path.run("exit-return-0")
+            assert result.proven
+            assert result.exit_code == {wanted}
+    """).write("expectations/known.yaml", EXPECTATION.format(code=code))
+    ran = run_suite(suite, *options)
+    assert ran.outcome("test_exit_code") == judged
+    assert ran.exit_code == status
