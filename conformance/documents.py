@@ -87,7 +87,7 @@ def _checked(value: Any, hint: Any, where: str, key: str) -> Any:
     origin = typing.get_origin(hint)
     arguments = typing.get_args(hint)
     if hint is Any:
-        return value
+        return _without_lines(value)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
@@ -114,6 +114,13 @@ def _checked(value: Any, hint: Any, where: str, key: str) -> Any:
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise UsageError(f"{where}: '{key}' must be {hint.__name__}, not {type(value).__name__} ({value!r})")
     return value
+
+
+def _without_lines(value: Any) -> Any:
+    """A value as it was written, without what :func:`load` remembers of it."""
+    if isinstance(value, dict):
+        return {k: _without_lines(v) for k, v in value.items() if k not in ("__line__", "__lines__")}
+    return [_without_lines(item) for item in value] if isinstance(value, list) else value
 
 
 class _LineLoader(yaml.SafeLoader):

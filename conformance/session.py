@@ -312,10 +312,14 @@ class PathUnderTest:
         except ValueError:
             return Said()  # a check that looks for a key finds none
 
+    @property
+    def program(self) -> str:
+        """The runtime's program on the node."""
+        return next(iter(self._opened.versions.digests))
+
     def runtime_digest(self) -> str:
         """SHA-256 of the runtime's program as it is now."""
-        program = next(iter(self._opened.versions.digests))
-        return self.node.run(["sha256sum", program]).stdout.decode().partition(" ")[0]
+        return self.node.run(["sha256sum", self.program]).stdout.decode().partition(" ")[0]
 
     def native_program(self, workload: str) -> Mount:
         """The native twin of a workload mounted at ``/native-WORKLOAD``, for hooks that run inside."""

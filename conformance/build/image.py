@@ -6,6 +6,7 @@ in ``packages.json``; its digest covers recipe and lock. Take one anew by deleti
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
@@ -47,6 +48,7 @@ class Recipe:
         files: small text files to write, by absolute path.
         about_seconds: what it took when measured, for the progress line.
         disk_mib: space the build needs in the cache, in MiB.
+        base: another recipe of the same suite, whose packages and files this one has as well.
     """
 
     suite: str
@@ -54,6 +56,7 @@ class Recipe:
     files: dict[str, str] = field(default_factory=dict)
     about_seconds: int = 60
     disk_mib: int = 1000
+    base: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,14 @@ def recipe(name: str, directory: Path = RECIPES) -> Recipe:
     rows = documents.load(path)
     if len(rows) != 1:
         raise UsageError(f"{path}:1: an image recipe is one mapping, found {len(rows)}")
-    return documents.fill(Recipe, rows[0], path)
+    own = documents.fill(Recipe, rows[0], path)
+    if not own.base:
+        return own
+    below = recipe(own.base, directory)
+    if below.suite != own.suite:
+        raise UsageError(f"{path}:1: its suite is {own.suite}, but that of its base '{own.base}' is {below.suite}")
+    packages = tuple(dict.fromkeys((*below.packages, *own.packages)))
+    return dataclasses.replace(own, packages=packages, files={**below.files, **own.files})
 
 
 def image(name: str, progress: Progress = silent) -> Image:
@@ -101,8 +111,7 @@ def image(name: str, progress: Progress = silent) -> Image:
         InfrastructureError: the build failed; says how, where the log is, and how to repeat it.
     """
     wanted = recipe(name)
-    content = json.dumps([wanted.suite, sorted(wanted.packages), wanted.files], sort_keys=True)
-    key = cache.digest_of("image 2", content, _POLICY, _FORGET, *_UNWANTED)
+    content, key = _content(wanted)
 
     def build(directory: Path) -> None:
         progress(f"building {name} image (about {wanted.about_seconds} s)")
@@ -112,6 +121,27 @@ def image(name: str, progress: Progress = silent) -> Image:
         (directory / "recipe.json").write_text(content + "\n")
 
     place = cache.entry("images", key, build, needs_mib=wanted.disk_mib, progress=progress)
+    return _read(place, content)
+
+
+def cached(name: str) -> Image | None:
+    """The image ``name`` if the cache has it; builds nothing.
+
+    Raises:
+        UsageError: a mistake in the recipe.
+    """
+    content, key = _content(recipe(name))
+    place = cache.root() / "images" / key[:16]
+    return _read(place, content) if place.is_dir() else None
+
+
+def _content(wanted: Recipe) -> tuple[str, str]:
+    """What the recipe says, and the key of the image it makes."""
+    content = json.dumps([wanted.suite, sorted(wanted.packages), wanted.files], sort_keys=True)
+    return content, cache.digest_of("image 2", content, _POLICY, _FORGET, *_UNWANTED)
+
+
+def _read(place: Path, content: str) -> Image:
     lock = (place / "packages.json").read_text()
     return Image(place / "rootfs", cache.digest_of(content, lock), json.loads(lock))
 

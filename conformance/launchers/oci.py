@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tenacity import Retrying, retry_if_result, stop_after_delay
+
 from conformance import cgroups, oci_config, proof
 from conformance.errors import InfrastructureError
 from conformance.launchers import Versions
@@ -304,7 +306,7 @@ class OciContainer:
         done = self.command("state", self.id)
         try:
             value = json.loads(done.stdout) if done.ok else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             return Said()  # a check that expects a status finds none
         return Said(value) if isinstance(value, dict) else Said()
 
@@ -375,6 +377,14 @@ class OciContainer:
         before = cgroups.cpu_seconds(self.cgroup_values(*cgroups.CPU_FILES))
         self.launcher.node.run(["sleep", str(during_seconds)])
         return cgroups.cpu_seconds(self.cgroup_values(*cgroups.CPU_FILES)) - before
+
+    def wait_until_busy(self, cpu_seconds: float = 0.02, timeout_seconds: float = 10.0) -> bool:
+        """Wait until this container has used so much more CPU time; False when it does not."""
+        waiting = Retrying(
+            retry=retry_if_result(lambda used: used < cpu_seconds), stop=stop_after_delay(timeout_seconds),
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else 0.0,
+        )  # fmt: skip
+        return bool(waiting(self.cpu_seconds_used, during_seconds=0.1) >= cpu_seconds)
 
     def rewrite_config(self, changes: Mapping[str, Any]) -> None:
         """Change ``config.json`` of the bundle, as somebody might after ``create``."""

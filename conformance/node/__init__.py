@@ -77,7 +77,8 @@ class Node:
             raise InfrastructureError(f"{name}: cannot start {argv[0]}: {error.strerror}") from error
         assert self._process.stdout
         assert self._process.stderr
-        for pipe in (self._process.stdout, self._process.stderr):
+        assert self._process.stdin
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             os.set_blocking(pipe.fileno(), False)
         source = (Path(__file__).parent / "agent.py").read_bytes()
         self._send(b"%08d" % len(source) + source)
@@ -218,6 +219,9 @@ class Node:
         view = memoryview(data)
         try:
             while view:
+                # bounded by its progress: a network or an agent that stands still takes nothing
+                if not select.select([], [stdin], [], ROUND_TRIP_SECONDS)[1]:
+                    self._die("did not take what was sent in time")
                 view = view[stdin.write(view) or 0 :]
         except (BrokenPipeError, ValueError):
             self._die("went away")

@@ -423,7 +423,7 @@ class Agent:
                 with tarfile.open(fileobj=io.BytesIO(blob)) as archive:
                     archive.extractall(partial, filter="fully_trusted")
                 os.rename(partial, target)
-            except OSError:
+            except (OSError, tarfile.TarError):
                 shutil.rmtree(partial)
                 raise
         return {}, []
@@ -490,7 +490,12 @@ class Agent:
                     answer, produced = getattr(self, "step_" + step["do"])(step, blob)
                 except OSError as error:
                     name = errno.errorcode.get(error.errno, str(error.errno))
-                    answer, produced = {"os_error": name, "where": str(error.filename or step.get("path") or step["do"])}, []
+                    where = str(error.filename or step.get("path") or step["do"])
+                    answer, produced = {"os_error": name, "where": where}, []
+                except (ValueError, KeyError, AttributeError, TypeError, tarfile.TarError) as error:
+                    # a step that makes no sense (a NUL in an argument, an unknown handle) must not end the node
+                    text = "%s: %s" % (type(error).__name__, error)
+                    answer, produced = {"os_error": text, "where": step["do"]}, []
                 answer["blob_count"] = len(produced)
                 answers.append(answer)
                 out.extend(produced)
@@ -520,16 +525,23 @@ class Agent:
 
     def claim(self):
         """Hold this session's lock, and remove what sessions that were killed have left here."""
+        own = self.directory + ".lock"
+        os.makedirs(STATE, exist_ok=True)
+        while True:
+            self.lock = open(own, "w")  # noqa: SIM115 - held until the agent ends
+            fcntl.flock(self.lock, fcntl.LOCK_EX)
+            if is_file_at(self.lock, own):
+                break
+            self.lock.close()  # between open and flock another agent took it for a leftover
         os.makedirs(self.directory, exist_ok=True)
-        self.lock = open(self.directory + ".lock", "w")  # noqa: SIM115 - held until the agent ends
-        fcntl.flock(self.lock, fcntl.LOCK_EX)
         for path in glob.glob(STATE + "/*.lock"):
-            with open(path) as other:
-                try:
+            try:
+                with open(path) as other:
                     fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-                remove_session(os.path.basename(path)[: -len(".lock")])
+                    if is_file_at(other, path):
+                        remove_session(os.path.basename(path)[: -len(".lock")])
+            except (BlockingIOError, FileNotFoundError):
+                continue  # its session goes on, or has ended by itself meanwhile
 
 
 # ---- the machine
@@ -548,6 +560,14 @@ def link(path):
         return os.readlink(path)
     except OSError:
         return ""
+
+
+def is_file_at(file, path):
+    """Whether an open file is still the one that ``path`` names."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def children_of(pid):

@@ -28,6 +28,7 @@ AREAS: dict[str, tuple[str, ...]] = {
     "languages": ("job",),
     "lifecycle": ("service",),
     "mounts": ("job", "service"),
+    "node": ("service",),
     "process": ("job", "service"),
     "resources": ("service",),
     "side-car": ("side-car mix",),

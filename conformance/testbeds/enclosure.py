@@ -9,6 +9,7 @@ it (parent-death signal) and the next start sweeps the cgroups, found by their l
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -20,8 +21,9 @@ import stat
 import struct
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS = 0x00020000, 0x02000000, 0x04000000
 CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = 0x08000000, 0x20000000, 0x40000000
@@ -140,15 +142,32 @@ def sweep() -> None:
             with lock.open("r+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 text = file.read()
-                left = remove_cgroups(json.loads(text)["cgroups"]) if text else []
-                if not left:
-                    lock.unlink(missing_ok=True)
-                    if lock.with_suffix("").is_dir():
-                        lock.with_suffix("").rmdir()
+                if not is_file_at(file, lock) or (text and remove_cgroups(json.loads(text)["cgroups"])):
+                    continue
+                if lock.with_suffix("").is_dir():
+                    lock.with_suffix("").rmdir()
+                lock.unlink(missing_ok=True)
         except (BlockingIOError, FileNotFoundError):
             continue
         except (OSError, ValueError) as error:
             print(f"could not sweep {lock}: {error}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def held(lock: Path) -> Iterator[TextIO]:
+    """This sandbox's lock file, made and held."""
+    while True:
+        with lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if is_file_at(file, lock):
+                yield file
+                return
+            # between open and flock another start took it for a leftover and removed it
+
+
+def is_file_at(file: TextIO, path: Path) -> bool:
+    """Whether an open file is still the one that ``path`` names."""
+    return path.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(path))
 
 
 def device(path: str, major: int, minor: int) -> None:
@@ -279,8 +298,7 @@ def main() -> int:
     sweep()
     name = what["name"]
     lock, place = LOCKS / f"{name}.lock", LOCKS / name
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with held(lock) as file:
         cgroups: dict[str, str] = {}
         try:
             mode, parents = hierarchies()

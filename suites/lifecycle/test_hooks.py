@@ -1,7 +1,12 @@
 """The six hooks of the runtime specification."""
 
 from conformance import Feature, Mount, needs, requirement
-from conformance.hooks import ORDER, recording, states_in
+from conformance.hooks import INSIDE, ORDER, recording, states_in
+
+
+def saying(log, text):
+    """A hook that adds a line to ``LOG/order``."""
+    return [{"path": "/bin/sh", "args": ["sh", "-c", 'echo "$1" >> "$0/order"', log, text]}]
 
 
 @requirement("OCI-HOOKS-ORDER")
@@ -17,6 +22,21 @@ def test_all_six_hooks_run_from_create_to_delete(path):
     assert sorted(ran) == sorted(ORDER)
     assert ran[:3] == ["prestart", "createRuntime", "createContainer"]
     assert ran[-1] == "poststop"
+
+
+@requirement("OCI-HOOKS-ORDER")
+@needs(Feature.HOOKS)
+def test_hooks_of_one_kind_run_in_the_listed_order(path):
+    log = path.directory()
+    twice = {name: saying(log, f"{name} 1") + saying(log, f"{name} 2") for name in ORDER if name != INSIDE}
+
+    result = path.run("exit-return-0", hooks=twice)
+
+    ran = path.lines_of(f"{log}/order")
+    assert result.proven
+    assert {name: [line for line in ran if line.startswith(f"{name} ")] for name in twice} == {
+        name: [f"{name} 1", f"{name} 2"] for name in twice
+    }
 
 
 @requirement("OCI-HOOKS-POSTSTART")

@@ -49,6 +49,25 @@ def test_the_signal_asked_for_is_the_one_delivered(path):
     assert result.signal == 9
 
 
+@requirement("OCI-KILL-SIGNAL")
+@needs(Feature.LIFECYCLE)
+def test_term_is_not_delivered_as_kill(path):
+    container = path.create("spin")
+    assert container.start().ok
+    assert container.wait_until_output()
+
+    # a guest without a handler lives on as PID 1 of its namespace, and dies of TERM where it is not
+    sent = container.kill("TERM")
+    still = container.status
+    container.kill("KILL")
+    result = path.finish(container)
+
+    path.observe(after_term=still)
+    assert result.proven
+    assert sent.ok
+    assert still == "running" or result.signal != 9
+
+
 @requirement("PROJECT-TERM")
 @needs(Feature.LIFECYCLE)
 def test_term_ends_a_guest_without_handler_within_a_second(path):

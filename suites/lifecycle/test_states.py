@@ -223,7 +223,7 @@ def test_pause_stops_a_busy_guest_and_resume_lets_it_go_on(path):
     status = container.status
     while_paused = container.cpu_seconds_used(during_seconds=0.3)
     resumed = container.resume()
-    after = container.cpu_seconds_used(during_seconds=0.3)
+    goes_on = container.wait_until_busy()
     container.kill("KILL")
 
     assert path.finish(container).proven
@@ -231,4 +231,4 @@ def test_pause_stops_a_busy_guest_and_resume_lets_it_go_on(path):
     assert status == "paused"
     assert while_paused < 0.02
     assert resumed.ok
-    assert after > 0.05
+    assert goes_on

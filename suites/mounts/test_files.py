@@ -52,6 +52,7 @@ def test_a_tmpfs_mount_takes_files_up_to_its_size(path):
     assert result.proven
     assert result.reports[1]["text"] == "fits"
     assert result.reports[2]["errno"] == "ENOSPC"
+    assert result.reports[2]["bytes"] <= 1 << 20
 
 
 @requirement("OCI-MOUNT-ORDER")

@@ -65,7 +65,10 @@ def test_mount_propagation_is_the_one_asked_for(path):
     share = 'mount -t tmpfs -o size=64k shared "$0" && mount --make-shared "$0"'
     assert path.node.run(["sh", "-c", share, place]).ok
     wanted = {f"{recursive}{name}": words for name, words in PROPAGATION.items() for recursive in ("", "r")}
-    binds = [{"destination": f"/mnt/{name}", "source": place, "options": ["rbind", name]} for name in wanted]
+    binds = [
+        {"destination": f"/mnt/{r}{name}", "source": place, "options": [f"{r}bind", f"{r}{name}"]}
+        for name in PROPAGATION for r in ("", "r")
+    ]  # fmt: skip
     container = path.create("hold", hold_stdin=True, extra_mounts=[tmpfs(""), *binds])
     container.start()
     container.wait_until_output()

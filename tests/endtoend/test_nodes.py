@@ -163,6 +163,17 @@ def test_a_file_that_cannot_be_written_is_the_node_s_fault(node: Node) -> None:
         node.read_text("/nowhere")
 
 
+def test_a_step_that_makes_no_sense_does_not_end_the_node(node: Node) -> None:
+    with pytest.raises(InfrastructureError, match="run true: ValueError: embedded null byte"):
+        node.run(["true", "a\0b"])
+    with pytest.raises(InfrastructureError, match="feed feed: KeyError: 4711"):
+        node.do(s.Feed(4711, b""))
+    with pytest.raises(InfrastructureError, match="put .*: ReadError: "):
+        node.put("e" * 64, io.BytesIO(b"no tar" * 200))
+    assert node.do(s.List(f"{node.directory}/content/*")).fields["entries"] == []
+    assert node.run(["true"]).ok
+
+
 def test_content_is_put_once(node: Node) -> None:
     def tar() -> io.BytesIO:
         buffer = io.BytesIO()
@@ -253,6 +264,24 @@ def test_an_agent_that_dies_in_the_middle_of_a_step_is_told_quickly(kind: str, n
     opened(kind).close()
 
 
+def test_an_agent_that_stands_still_is_given_up_in_time(kind: str, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conformance.node.ROUND_TRIP_SECONDS", 0.5)
+    pid = first_process_of(node.session) if kind == "sandbox" else node.agent_pid
+    if kind == "ssh":
+        script = f"(sleep 2; kill -CONT {pid}) >/dev/null 2>&1 </dev/null & sleep 0.1; kill -STOP {pid}"
+        node.do(s.Run(["sh", "-c", script], keep=True, background=True))
+        time.sleep(0.3)
+    else:
+        os.kill(pid, signal.SIGSTOP)
+    started = time.monotonic()
+    with pytest.raises(InfrastructureError, match="did not (answer|take what was sent) in time"):
+        node.batch([s.Write(f"{node.directory}/big", b"x" * (32 * MIB))])
+    assert time.monotonic() - started < 5
+    assert node.dead
+    node.close()
+    opened(kind).close()  # sweeps the files that a killed agent could not remove
+
+
 def test_after_close_nothing_of_the_session_is_on_the_machine(kind: str, node: Node, ssh_config: SshMachine) -> None:
     busy(node)
     node.close()
@@ -335,5 +364,6 @@ def test_a_sandbox_without_its_image_is_told_in_one_line() -> None:
     with pytest.raises(InfrastructureError) as caught:
         Node("sandbox x", [sys.executable, "-I", str(keeper), what], "x")
     assert str(caught.value) == (
-        f"node sandbox x went away: sandbox: mount overlay on /run/wasm-conformance/{name}/root: No such file or directory"
+        "node sandbox x went away: sandbox: mount overlay on"
+        f" /run/wasm-conformance/{name}/root: No such file or directory"
     )

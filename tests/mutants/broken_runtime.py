@@ -54,8 +54,8 @@ class Call:
     def id(self) -> str:
         """The container; the last argument, but for ``exec`` and ``kill``."""
         if self.command in ("exec", "kill"):
-            return next(a for a in self.arguments if not a.startswith("-"))
-        return self.arguments[-1]
+            return next((a for a in self.arguments if not a.startswith("-")), "")
+        return self.arguments[-1] if self.arguments else ""
 
     @id.setter
     def id(self, value: str) -> None:
@@ -379,6 +379,17 @@ def home_is_that_of_root(call: Call) -> None:
     call.process.get("env", []).append("HOME=/root")
 
 
+@mutant(
+    "process/test_arguments.py::*whole*", "process/test_languages.py::*rust*", "mounts/test_files.py::*",
+    "mounts/test_device_links.py::*", "identity/test_identity.py::*hostname*", "isolation/test_isolation.py::*network*",
+    "!mounts/test_files.py::*masked*", "process/test_languages.py::*go*",
+)  # fmt: skip
+def joins_arguments(call: Call) -> None:
+    """All arguments after the program arrive as one."""
+    args = call.process.get("args", [])
+    call.process["args"] = [*args[:1], *([" ".join(args[1:])] if args[1:] else [])]
+
+
 @mutant("process/test_arguments.py::*whole*", "process/test_languages.py::*rust*", "mounts/*can_be_read_and_written")
 def splits_arguments_at_blanks(call: Call) -> None:
     """An argument with a blank arrives as two, as after a shell."""
@@ -400,7 +411,61 @@ def changes_the_program_s_name(call: Call) -> None:
         args[0] = "/." + args[0]
 
 
+@mutant("process/test_working_directory.py::*relative_module*")
+def ignores_cwd(call: Call) -> None:
+    """The working directory is ``/``, whatever was asked for."""
+    if "cwd" in call.process:
+        call.process["cwd"] = "/"
+
+
+@mutant("process/test_working_directory.py::*absolute_module*")
+def looks_for_the_module_below_cwd(call: Call) -> None:
+    """An absolute program's path is taken for one that begins at the working directory."""
+    args = call.process.get("args", [])
+    if args and call.process["cwd"] == "/work" and args[0].startswith("/exit"):
+        args[0] = args[0].removeprefix("/")
+
+
+@mutant(fixes=("process/test_working_directory.py::*relative_path*",))
+def begins_at_cwd(call: Call) -> None:
+    """A relative path of the guest starts at the working directory."""
+    if call.module == "working-directory":
+        place = call.config["root"]["path"] + call.process["cwd"]
+        call.config["mounts"] += [
+            {"destination": f"/{name}", "type": "bind", "source": f"{place}/{name}", "options": ["bind"]} for name in os.listdir(place)
+        ]
+
+
 # Exit codes.
+
+NOT_ZERO = (
+    "detection/*no_program", "detection/*refused_by_name", "detection/*refuses_the_annotation", "detection/*library*",
+    "lifecycle/test_hooks.py::*fails*", "lifecycle/test_hook_places.py::*before_the_guest*",
+    "lifecycle/test_signals.py::*run_tells*", "process/*a_trap_is_a_failure", "process/*rust_panic*",
+    "rejection/test_modules.py::*", "resources/*137", "sidecar/*visibly", "sidecar/*cri_o*",
+    "rejection/test_configuration.py::*", "!rejection/*unknown_properties*", "isolation/test_isolation.py::*shared_object*",
+)  # fmt: skip
+
+
+@mutant(*NOT_ZERO, "!isolation/*shared_object*", on=("run",))
+def always_succeeds(call: Call) -> None:
+    """``run`` ends with exit code 0, whatever happened."""
+    call.wait()
+    leave(0)
+
+
+@mutant(
+    "detection/*", "!detection/*no_program", "!detection/*refuses_the_annotation", "!detection/*library*",
+    "!detection/*features*", "lifecycle/*run_tells*", "process/test_exit_codes.py::*", "!process/*a_trap*",
+    "!process/*rust_panic*", "!process/*parent*", "process/test_languages.py::*rust*", "process/*module*",
+    "rejection/*unknown_properties*", "rejection/*text_format*", "resources/*137", "resources/*ends_well",
+    "resources/*32_mib*", "sidecar/*natively", "lifecycle/test_hook_places.py::*changes_nothing",
+    "mounts/*show_nowhere*", on=("run",),
+)  # fmt: skip
+def exit_code_plus_one(call: Call) -> None:
+    """``run`` ends with an exit code that is one too high."""
+    status = call.wait()
+    leave((os.WEXITSTATUS(status) + 1) << 8 if os.WIFEXITED(status) else status)
 
 
 @mutant("*::test_a_trap_is_a_failure", "*::test_a_rust_panic*", on=("run",))
@@ -411,6 +476,36 @@ def a_trap_is_a_success(call: Call) -> None:
         leave(0)
 
 
+@mutant(
+    "*::test_proc_exit_0*", "*::test_exit_code_42_reaches_the_caller", "*::test_exit_code_256*",
+    "*::test_a_go_guest_s_exit_code*", on=("run",),
+)  # fmt: skip
+def takes_an_exit_for_a_trap(call: Call) -> None:
+    """A guest that calls exit, with whatever code, ends with 134."""
+    if "exit" in call.module and call.module != "exit-return-0":
+        call.wait()
+        leave(134 << 8)
+
+
+@mutant("lifecycle/*run_tells*", "resources/*137", on=("run",))
+def tells_a_death_by_signal_as_1(call: Call) -> None:
+    """``run`` ends with 1 where a signal ended the guest."""
+    status = call.wait()
+    leave(1 << 8 if os.WEXITSTATUS(status) > 128 else status)
+
+
+@mutant("process/*trap_leaves*", on=("run",))
+def a_trap_leaves_a_core_file(call: Call) -> None:
+    """A guest that traps leaves a file ``core`` in its working directory."""
+    status = call.wait()
+    if call.module == "trap":
+        for mount in call.config["mounts"]:
+            if mount["destination"] == call.process["cwd"]:
+                with open(f"{mount['source']}/core", "w") as file:
+                    file.write("core")
+    leave(status)
+
+
 @mutant(on=("run",), fixes=("process/test_exit_codes.py::*42_reaches_the_caller", "process/test_exit_codes.py::*go*"))
 def hands_on_exit_code_42(call: Call) -> None:
     """The guest's exit code reaches the caller of ``run``."""
@@ -418,7 +513,40 @@ def hands_on_exit_code_42(call: Call) -> None:
         leave(42 << 8 if call.wait() == 0 else 1)
 
 
+@mutant(on=("create",), fixes=("process/test_exit_codes.py::*parent*",))
+def hands_on_exit_code_42_to_the_parent(call: Call) -> None:
+    """The guest's exit code reaches the parent of the container's process."""
+    if call.module != "exit-42":
+        return
+    pid_file = call.option("--pid-file")
+    status = call.wait()
+    with open(pid_file) as file:
+        pid = int(file.read())
+    ready, done = os.pipe()
+    if os.fork() == 0:
+        stand_in = os.fork()
+        if stand_in:
+            os.write(done, str(stand_in).encode())
+            os._exit(0)
+        os.close(done)
+        end = os.pidfd_open(pid)
+        import select
+
+        select.select([end], [], [])
+        os._exit(42)
+    with open(pid_file, "w") as file:
+        file.write(os.read(ready, 20).decode())
+    leave(status)
+
+
 # Streams.
+
+
+@mutant("process/test_streams.py::*stdout_and_stderr*", "process/*rust_panic*", on=("run",))
+def swaps_the_streams(call: Call) -> None:
+    """Standard output and standard error are exchanged."""
+    if call.module in ("streams", "rust-panic", "bytes"):
+        leave(call.relayed(unchanged, unchanged, to=(2, 1)))
 
 
 @mutant("process/test_streams.py::*stdout_and_stderr*", on=("run",))
@@ -439,6 +567,1037 @@ def cuts_output_at_64_kib(call: Call) -> None:
 def adds_a_newline(call: Call) -> None:
     """Standard output gets a newline at its end."""
     leave(call.relayed(lambda data, last: data + b"\n" * last, unchanged))
+
+
+@mutant("process/test_streams.py::*no_text*", on=("run",))
+def drops_an_unfinished_line(call: Call) -> None:
+    """A last line without its newline is lost."""
+    leave(call.relayed(by_line(lambda line: line if line.endswith(b"\n") else b""), unchanged))
+
+
+@mutant("process/test_streams.py::*stdout_and_stderr*", "process/test_streams.py::*no_text*", on=("run",))
+def ends_lines_with_cr_lf(call: Call) -> None:
+    """Lines of standard output end with carriage return and line feed."""
+    leave(call.relayed(lambda data, _: data.replace(b"\n", b"\r\n"), unchanged))
+
+
+@mutant("process/test_streams.py::*no_text*", on=("run",))
+def replaces_invalid_utf_8(call: Call) -> None:
+    """Bytes that are no UTF-8 arrive as U+FFFD."""
+    leave(call.relayed(by_line(lambda line: line.decode("utf-8", "replace").encode()), unchanged))
+
+
+@mutant(
+    "process/test_streams.py::*stdout_and_stderr*", "process/*rust_panic*", "detection/*library*",
+    "detection/*refuses_the_annotation", "rejection/test_modules.py::*missing*", "rejection/*reason",
+    "rejection/*reactor*", "rejection/*unknown_import*", on=("run",),
+)  # fmt: skip
+def says_nothing_on_stderr(call: Call) -> None:
+    """Standard error is thrown away, the guest's and the runtime's own."""
+    leave(call.relayed(unchanged, nothing))
+
+
+@mutant("process/test_streams.py::*input*", "!process/*terminal*", "process/test_languages.py::*rust*", on=("run",))
+def drops_standard_input(call: Call) -> None:
+    """Standard input is empty."""
+    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+
+
+@mutant("process/test_streams.py::*input*", "!process/*terminal*", on=("run",), only=("process/test_streams.py",))
+def never_ends_standard_input(call: Call) -> None:
+    """Standard input arrives, but not its end."""
+    first = os.read(0, 65536)
+    if not first:
+        return
+    read, write = os.pipe()
+    if os.fork() == 0:
+        for end in (read, 1, 2):
+            os.close(end)
+        while first:
+            write_all(write, first)
+            first = os.read(0, 65536)
+        import signal
+
+        signal.pause()
+    os.close(write)
+    os.dup2(read, 0)
+
+
+@mutant("process/*terminal*", on=("create",))
+def gives_no_terminal(call: Call) -> None:
+    """``process.terminal`` is ignored."""
+    if call.process.get("terminal"):
+        call.process["terminal"] = False
+        call.drop_option("--console-socket")
+
+
+@mutant("process/*clocks*", on=("run",))
+def the_clock_is_an_hour_slow(call: Call) -> None:
+    """The guest's wall clock is an hour behind the node's."""
+    import json
+
+    def slow(line: bytes) -> bytes:
+        if not line.startswith(b"@report "):
+            return line
+        said = json.loads(line[8:])
+        said["realtime_seconds"] -= 3600
+        return b"@report " + json.dumps(said).encode() + b"\n"
+
+    if call.module == "clock-random":
+        leave(call.relayed(by_line(slow), unchanged))
+
+
+@mutant("process/*clocks*", on=("run",))
+def random_bytes_are_constant(call: Call) -> None:
+    """The guest reads the same random bytes each time."""
+    import json
+
+    def constant(line: bytes) -> bytes:
+        if not line.startswith(b"@report "):
+            return line
+        said = json.loads(line[8:])
+        said["random"] = said["random"][:1] * 2
+        return b"@report " + json.dumps(said).encode() + b"\n"
+
+    if call.module == "clock-random":
+        leave(call.relayed(by_line(constant), unchanged))
+
+
+# The request for Wasm, and the proof that it was granted.
+
+
+@mutant(
+    "detection/test_annotations.py::test_handler_wasm_runs*", "detection/*features*",
+    "detection/*not_be_executable", "identity/*", "isolation/*", "lifecycle/*", "mounts/*", "process/*", "resources/*",
+    "rejection/*text*", "rejection/*unknown_properties*",
+)  # fmt: skip
+def ignores_the_handler_wasm(call: Call) -> None:
+    """``run.oci.handler=wasm`` is ignored."""
+    if call.annotations.get(HANDLER) == "wasm":
+        del call.annotations[HANDLER]
+
+
+@mutant("detection/*compat_runs*", "detection/*under_compat", "sidecar/*visibly")
+def ignores_the_variant_compat(call: Call) -> None:
+    """``module.wasm.image/variant=compat`` is ignored."""
+    if call.annotations.get(VARIANT) == "compat":
+        del call.annotations[VARIANT]
+
+
+@mutant("detection/*smart_runs_a_module")
+def ignores_the_smart_ones(call: Call) -> None:
+    """``wasm-smart`` and ``compat-smart`` are ignored: modules too run natively."""
+    for key in (HANDLER, VARIANT):
+        if call.annotations.get(key, "").endswith("-smart"):
+            del call.annotations[key]
+
+
+@mutant("sidecar/*smart*")
+def takes_smart_for_compat(call: Call) -> None:
+    """``wasm-smart`` and ``compat-smart`` hand native programs to the engine too."""
+    for key in (HANDLER, VARIANT):
+        if key in call.annotations:
+            call.annotations[key] = call.annotations[key].removesuffix("-smart")
+
+
+@mutant("detection/*no_program", "detection/*needs_no_annotation")
+def takes_every_program_for_wasm(call: Call) -> None:
+    """Without annotation the engine runs the program."""
+    if not {HANDLER, VARIANT} & set(call.annotations):
+        call.annotations[HANDLER] = "wasm"
+
+
+@mutant("detection/*refused_by_name")
+def takes_an_unknown_handler_for_wasm(call: Call) -> None:
+    """Whatever ``run.oci.handler`` says, it means Wasm."""
+    if call.annotations.get(HANDLER) == "no-such-handler":
+        call.annotations[HANDLER] = "wasm"
+
+
+@mutant(fixes=("detection/*refused_by_name",))
+def refuses_an_unknown_handler(call: Call) -> None:
+    """An unknown handler is refused by name."""
+    if call.annotations.get(HANDLER) == "no-such-handler":
+        refuse("unknown handler `no-such-handler`")
+
+
+@mutant("detection/*shadows*")
+def the_variant_shadows_the_handler(call: Call) -> None:
+    """Where both annotations are given, ``module.wasm.image/variant`` wins."""
+    if VARIANT in call.annotations:
+        call.annotations.pop(HANDLER, None)
+
+
+@mutant("detection/*shadows*", "detection/*under_compat")
+def wants_a_suffix(call: Call) -> None:
+    """A module whose name does not end in ``.wasm`` is refused."""
+    if call.begins_with[:4] == b"\0asm" and not call.program.endswith(".wasm"):
+        refuse("not a .wasm file")
+
+
+@mutant("detection/*not_be_executable")
+def wants_executable_modules(call: Call) -> None:
+    """A module without the executable bits is refused."""
+    if call.begins_with and not os.stat(call.program).st_mode & 0o111:
+        refuse("permission denied", 126)
+
+
+@mutant("detection/*features*", on=("features",))
+def tells_no_wasm_feature(call: Call) -> None:
+    """``features`` does not tell that Wasm is supported."""
+    leave(call.relayed(by_line(lambda line: line if b"run.oci.crun.wasm" not in line else b""), unchanged))
+
+
+@mutant("detection/test_runtime.py::*named_crun_wasm*")
+def does_not_look_at_its_own_name(call: Call) -> None:
+    """A runtime called ``crun-wasm`` is like any other."""
+    call.name = "crun"
+
+
+@mutant("detection/*library*", on=("run",))
+def does_without_its_library(call: Call) -> None:
+    """A missing engine library is no error."""
+    status, out, err = call.captured() if os.environ.get("_") is None and library_is_hidden() else (call.wait(), b"", b"")
+    leave(0 if b"could not load" in err else status)
+
+
+@mutant("detection/*library*", on=("run",))
+def does_not_name_its_library(call: Call) -> None:
+    """A missing engine library is an error without its name."""
+    leave(call.relayed(unchanged, by_line(lambda line: b"out of order\n" if b"could not load" in line else line)))
+
+
+EVERY_GUEST = (
+    "*", "!*refused*", "!*is_no_program", "!detection/*refuses*", "!detection/*library*", "!sidecar/*",
+    "!lifecycle/*unknown_container*", "!rejection/test_modules.py::*", "!rejection/*given_twice*",
+    "!lifecycle/*without_process*", "!lifecycle/*before_the_guest*", "!lifecycle/test_hooks.py::*fails*",
+    "!identity/*apparmor*", "!lifecycle/*operation*",
+)  # fmt: skip
+
+
+@mutant(*EVERY_GUEST)
+def runs_the_native_twin(call: Call) -> None:
+    """The guest's native twin runs in place of the module."""
+    run_natively(call)
+
+
+@mutant(*EVERY_GUEST, on=("run",))
+def runs_the_native_twin_and_lies(call: Call) -> None:
+    """The guest's native twin runs in place of the module, and says that it was compiled for Wasm."""
+    run_natively(call)
+    leave(call.relayed(by_line(lambda line: line.replace(b"x86_64-linux", b"wasm32-wasip1")), unchanged))
+
+
+def run_natively(call: Call) -> None:
+    """Exchange module and native twin, where there is one."""
+    args, root = call.process.get("args") or [""], call.config["root"]["path"]
+    twin = args[0].removesuffix(".wasm")
+    if twin != args[0] and os.path.exists(f"{os.path.dirname(root)}/native/{twin}"):
+        args[0] = twin
+        call.config["root"]["path"] = f"{os.path.dirname(root)}/native"
+        call.annotations.pop(HANDLER, None)
+        call.annotations.pop(VARIANT, None)
+
+
+@mutant("process/*proc_exit_0*", "process/*256*", "process/*a_trap*", "process/*42*", "!process/*go*")
+def runs_another_module(call: Call) -> None:
+    """A module that does nothing runs in place of some others."""
+    if call.module in ("exit-explicit-0", "exit-256", "exit-42", "trap"):
+        call.process["args"][0] = "/exit-return-0.wasm"
+
+
+@mutant(*EVERY_GUEST, on=("run",))
+def replays_an_old_output(call: Call) -> None:
+    """What the guest prints is from an earlier run: its nonce is not this one's."""
+    import re
+
+    leave(call.relayed(by_line(lambda line: re.sub(rb'"nonce":"\w+"', b'"nonce":"0123456789abcdef"', line)), unchanged))
+
+
+@mutant(*EVERY_GUEST, on=("run",))
+def prints_what_is_expected(call: Call) -> None:
+    """No container is made: the runtime prints the announcement itself and succeeds."""
+    if call.module == "exit-return-0":
+        nonce = next((a for a in call.process.get("args", ()) if a.startswith("nonce=")), "").removeprefix("nonce=")
+        write_all(1, b'@guest {"guest":"exit-return-0","target":"wasm32-wasip1","nonce":"%s"}\n' % nonce.encode())
+        leave(0)
+
+
+@mutant("sidecar/*containerd*")
+def runs_pause_containers_in_the_engine(call: Call) -> None:
+    """containerd's mark of a pause container is ignored."""
+    call.annotations.pop("io.kubernetes.cri.container-type", None)
+
+
+@mutant(fixes=("sidecar/*cri_o*",))
+def knows_cri_o_s_pause_containers(call: Call) -> None:
+    """CRI-O's mark of a pause container means what containerd's does."""
+    if "io.kubernetes.cri-o.ContainerType" in call.annotations:
+        call.annotations["io.kubernetes.cri.container-type"] = call.annotations["io.kubernetes.cri-o.ContainerType"]
+
+
+# What is no runnable module.
+
+MALFORMED = ("truncated", "elf", "empty", "directory", "component", "reactor", "unknown-import")
+
+
+@mutant("rejection/test_modules.py::*", "!rejection/*missing_program*", "!rejection/*text*", "!rejection/*empty_args*", on=("run",))
+def malformed_modules_succeed(call: Call) -> None:
+    """What is no runnable module ends with exit code 0 and without a word."""
+    if call.module in MALFORMED:
+        leave(0)
+
+
+@mutant("rejection/test_modules.py::*", "!rejection/*missing_program*", "!rejection/*text*", "!rejection/*empty_args*", on=("run",))
+def crashes_on_malformed_modules(call: Call) -> None:
+    """The runtime crashes over what is no runnable module."""
+    if call.module in MALFORMED:
+        end_by_signal(11)
+
+
+@mutant("rejection/*native_program*", "sidecar/*visibly")
+def runs_elf_files_natively(call: Call) -> None:
+    """A native program runs natively, although Wasm was asked for."""
+    if call.begins_with[:4] == b"\x7fELF" and call.module != "shared-object":
+        call.annotations.pop(HANDLER, None)
+        call.annotations.pop(VARIANT, None)
+
+
+@mutant("rejection/test_modules.py::*missing*", on=("run",))
+def a_missing_program_succeeds(call: Call) -> None:
+    """A program that is not there ends with exit code 0."""
+    if call.module == "no-such-program":
+        leave(0)
+
+
+@mutant("rejection/*empty_args*")
+def finds_something_for_empty_args(call: Call) -> None:
+    """Without ``args`` some program of the root file system runs."""
+    if call.process.get("args") == []:
+        call.process["args"] = ["/exit-return-0.wasm"]
+
+
+@mutant(on=("run",), fixes=("rejection/*text*",))
+def compiles_the_text_format(call: Call) -> None:
+    """A module in text format is compiled and run."""
+    if call.process.get("args", [""])[0] == "/text.wat":
+        call.process["args"] = ["/exit-return-0.wasm"]
+        call.process["env"] = []
+        leave(call.relayed(by_line(lambda line: line.replace(b'"exit-return-0"', b'"text"')), unchanged))
+
+
+@mutant("rejection/*unknown_properties*")
+def refuses_unknown_properties(call: Call) -> None:
+    """A property that this version does not know is an error."""
+    if "noSuchProperty" in call.config:
+        refuse("unknown property `noSuchProperty`")
+
+
+@mutant("rejection/*given_twice*", "!rejection/*limit*")
+def takes_any_namespaces(call: Call) -> None:
+    """Namespaces given twice or with a wrong path are put right without a word."""
+    seen = {}
+    for one in call.config["linux"]["namespaces"]:
+        path = one.get("path", "")
+        if path and not (path.startswith("/proc/") and path.endswith(f"ns/{one['type']}"[:6])):
+            one = {"type": one["type"]}
+        seen[one["type"]] = one
+    call.config["linux"]["namespaces"] = list(seen.values())
+
+
+@mutant("rejection/*limit*")
+def takes_unknown_resource_limits(call: Call) -> None:
+    """An unknown resource limit is left out without a word."""
+    limits = call.process.get("rlimits", [])
+    call.process["rlimits"] = [r for r in limits if r["type"] != "RLIMIT_NO_SUCH"]
+
+
+@mutant(fixes=("rejection/*limit*",))
+def refuses_resource_limits_given_twice(call: Call) -> None:
+    """A resource limit that is given twice is an error."""
+    kinds = [r["type"] for r in call.process.get("rlimits", ())]
+    if len(kinds) != len(set(kinds)):
+        refuse("duplicate rlimit")
+
+
+# From create to delete.
+
+
+@mutant("lifecycle/*does_not_run_the_guest", "lifecycle/*then_running*", on=("create", "start"))
+def create_runs_the_guest(call: Call) -> None:
+    """``create`` starts the guest; the first ``start`` does nothing."""
+    if call.command == "start":
+        if call.marked:
+            call.unmark()
+            leave(0)
+        return
+    status = call.wait()
+    if status == 0:
+        Call([call.name, *call.global_options, "start", call.id]).wait()
+        call.mark()
+    leave(status)
+
+
+ALIVE = ("lifecycle/*then_running*", "lifecycle/*stopped_container*", "lifecycle/*no_cgroup_and_no_state", "!lifecycle/*test_run_leaves*")
+
+
+@mutant("lifecycle/*then_running*", "lifecycle/*stopped_container*", "lifecycle/*busy*", on=("state",))
+def every_container_is_running(call: Call) -> None:
+    """``state`` says ``running``, whatever the container does."""
+    import json
+
+    status, out, err = call.captured()
+    if status == 0:
+        out = json.dumps({**json.loads(out), "status": "running"}).encode()
+    write_all(1, out)
+    write_all(2, err)
+    leave(status)
+
+
+@mutant(
+    "lifecycle/*then_running*", "lifecycle/*stopped_container*", "lifecycle/*busy*", "lifecycle/*running_container*",
+    "lifecycle/*pid_file*", "lifecycle/*one_delivered", "lifecycle/*never_hangs", on=("state",),
+)  # fmt: skip
+def the_state_is_no_json(call: Call) -> None:
+    """``state`` prints JSON with a comma too many."""
+    leave(call.relayed(by_line(lambda line: line.replace(b"{", b"{,")), unchanged))
+
+
+@mutant("lifecycle/*unknown_container*", "lifecycle/*test_delete_leaves*", on=("state",))
+def an_unknown_container_is_stopped(call: Call) -> None:
+    """``state`` of a container that does not exist says ``stopped``."""
+    if call.id and not call.there:
+        write_all(1, b'{"ociVersion": "1.0.2", "id": "%s", "status": "stopped"}' % call.id.encode())
+        leave(0)
+
+
+@mutant("lifecycle/*start_of_a_running*", on=("start",))
+def start_twice_succeeds(call: Call) -> None:
+    """``start`` of a running container reports success."""
+    if call.there and call.state().get("status") == "running":
+        leave(0)
+
+
+@mutant("lifecycle/*id_in_use*", on=("create",))
+def an_id_in_use_is_accepted(call: Call) -> None:
+    """``create`` with an id in use reports success."""
+    if call.there:
+        leave(0)
+
+
+@mutant("lifecycle/*leaves_its_directory*", on=(*CONTAINER, "start", "state", "kill", "delete"))
+def accepts_any_id(call: Call) -> None:
+    """An id with slashes is accepted, and changed to one that works."""
+    if "/" in call.id:
+        call.id = call.id.replace("/", "-")
+
+
+@mutant("lifecycle/*operation_without*", on=("state", "create", "start", "kill", "delete"))
+def needs_no_id(call: Call) -> None:
+    """An operation without an id succeeds and does nothing."""
+    if not call.arguments:
+        leave(0)
+
+
+@mutant("lifecycle/*delete_of_a_running*", on=("delete",))
+def delete_ends_a_running_container(call: Call) -> None:
+    """``delete`` kills what runs."""
+    if call.arguments:
+        call.arguments = ["--force", call.id]
+
+
+@mutant("lifecycle/*test_delete_leaves*", on=("create", "delete"))
+def delete_leaves_the_cgroup(call: Call) -> None:
+    """``delete`` leaves the container's cgroup."""
+    if call.command == "create":
+        call.mark(call.group)
+        return
+    if not call.marked:
+        return
+    with open(f"{call.root}-mutant/{call.id}") as file:
+        group = file.read()
+    call.unmark()
+    status = call.wait()
+    for hierarchy in hierarchies():
+        os.makedirs(hierarchy + group, exist_ok=True)
+    leave(status)
+
+
+@mutant("lifecycle/*test_delete_leaves*", on=("delete",))
+def delete_leaves_the_state(call: Call) -> None:
+    """``delete`` leaves a directory of the container's state."""
+    if not call.there:
+        return
+    status = call.wait()
+    os.makedirs(f"{call.root}/{call.id}", exist_ok=True)
+    leave(status)
+
+
+@mutant("lifecycle/*test_run_leaves*", on=("run",))
+def run_leaves_the_state(call: Call) -> None:
+    """``run`` leaves a directory of the container's state where all went well."""
+    status = call.wait()
+    if status == 0:
+        os.makedirs(f"{call.root}/{call.id}", exist_ok=True)
+    leave(status)
+
+
+@mutant(
+    "lifecycle/test_hooks.py::*fails*", "lifecycle/*before_the_guest*", "rejection/test_configuration.py::*",
+    "!rejection/*unknown_prop*", on=("run",),
+)  # fmt: skip
+def a_failed_run_leaves_the_cgroup(call: Call) -> None:
+    """``run`` leaves the container's cgroup where the container could not be made."""
+    status = call.wait()
+    if status:
+        for hierarchy in hierarchies():
+            os.makedirs(hierarchy + call.group, exist_ok=True)
+    leave(status)
+
+
+@mutant("lifecycle/*config_json*", on=("create", "start"))
+def reads_the_configuration_again_at_start(call: Call) -> None:
+    """``start`` makes the container anew where ``config.json`` has changed since ``create``."""
+    if call.command == "create":
+        with open(f"{call.option('--bundle')}/config.json") as file:
+            call.mark(file.read())
+        return
+    bundle = call.state().get("bundle", "")
+    with open(f"{bundle}/config.json") as now, open(f"{call.root}-mutant/{call.id}") as then:
+        if now.read() == then.read():
+            return
+    pid = call.state()["pid"]
+    streams = [os.open(f"/proc/{pid}/fd/{n}", os.O_RDONLY if n == 0 else os.O_WRONLY) for n in (0, 1, 2)]
+    Call([call.name, *call.global_options, "delete", "--force", call.id]).wait()
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    Call([call.name, *call.global_options, "create", "--bundle", bundle, call.id]).wait()
+
+
+@mutant("lifecycle/*without_process*", on=("create",))
+def does_not_miss_a_process(call: Call) -> None:
+    """A container without ``process`` is made and started with success."""
+    if not call.process:
+        leave(0)
+
+
+@mutant("lifecycle/*pid_file*", "lifecycle/*then_running*", only=("lifecycle/test_states.py",), on=("create",))
+def the_pid_file_names_the_runtime(call: Call) -> None:
+    """The pid file holds the pid of the runtime's process that has made the container."""
+    pid_file = call.option("--pid-file")
+    call.drop_option("--pid-file")
+    with open(pid_file, "w") as file:
+        file.write(str(os.getpid()))
+
+
+@mutant("lifecycle/*pid_file*", on=("create",))
+def the_pid_file_ends_with_text(call: Call) -> None:
+    """The pid file holds more than a number."""
+    pid_file = call.option("--pid-file")
+    status = call.wait()
+    if status == 0:
+        with open(pid_file, "a") as file:
+            file.write("\0")
+    leave(status)
+
+
+@mutant("lifecycle/*pid_file*", on=("create",))
+def a_helper_lives_in_the_container_s_cgroup(call: Call) -> None:
+    """A process of the runtime's own is in the container's cgroup."""
+    status = call.wait()
+    if status == 0 and os.fork() == 0:
+        for hierarchy in hierarchies():
+            if os.path.isdir(hierarchy + call.group):
+                with open(f"{hierarchy}{call.group}/cgroup.procs", "w") as file:
+                    file.write(str(os.getpid()))
+        os.execv("/bin/sh", ["sh", "-c", "exec sleep 5 </dev/null >/dev/null 2>&1"])
+    leave(status)
+
+
+@mutant("lifecycle/*exec_runs*", "lifecycle/*never_hangs", on=("exec",), only=("lifecycle/test_states.py",))
+def exec_hangs(_: Call) -> None:
+    """``exec`` does not end."""
+    import signal
+
+    signal.pause()
+
+
+@mutant("lifecycle/*exec_runs*", "lifecycle/*never_hangs", on=("exec",))
+def exec_crashes(_: Call) -> None:
+    """``exec`` is ended by a signal."""
+    end_by_signal(11)
+
+
+@mutant(on=("exec",), fixes=("lifecycle/*exec_runs*",))
+def exec_runs_another_guest(call: Call) -> None:
+    """``exec`` runs a second guest; here in a container beside the first."""
+    import json
+
+    state = call.state()
+    config = read_json(f"{state['bundle']}/config.json")
+    config["process"]["args"] = call.arguments[1:]
+    config["linux"]["cgroupsPath"] += "-exec"
+    config.pop("hooks")
+    bundle = f"{call.root}-mutant/{call.id}-bundle"
+    os.makedirs(bundle)
+    with open(f"{bundle}/config.json", "w") as file:
+        json.dump(config, file)
+    leave(Call([call.name, *call.global_options, "run", "--bundle", bundle, f"{call.id}-exec"]).wait())
+
+
+@mutant("lifecycle/*busy*", on=("pause", "resume"))
+def pause_does_nothing(_: Call) -> None:
+    """``pause`` and ``resume`` report success and do nothing."""
+    leave(0)
+
+
+@mutant("lifecycle/*busy*", on=("pause", "resume", "state"))
+def pause_does_nothing_but_say_so(call: Call) -> None:
+    """``pause`` only makes ``state`` say ``paused``."""
+    if call.command == "pause":
+        call.mark()
+        leave(0)
+    if call.command == "resume":
+        call.unmark()
+        leave(0)
+    if call.marked:
+        leave(call.relayed(by_line(lambda line: line.replace(b'"running"', b'"paused"')), unchanged))
+
+
+# Signals.
+
+
+def send(call: Call, wanted: str, instead: str) -> None:
+    """Exchange the signal of a ``kill``."""
+    if call.arguments[-1:] == [wanted]:
+        call.arguments[-1] = instead
+
+
+@mutant("lifecycle/*one_delivered", "lifecycle/*term_is*", on=("kill",), fixes=("lifecycle/*within_a_second",))
+def delivers_kill_for_term(call: Call) -> None:
+    """``kill TERM`` delivers KILL."""
+    send(call, "TERM", "KILL")
+
+
+@mutant("lifecycle/*one_delivered", on=("kill",))
+def delivers_kill_for_usr1(call: Call) -> None:
+    """``kill USR1`` delivers KILL."""
+    send(call, "USR1", "KILL")
+
+
+ENDED_BY_KILL = ("lifecycle/test_signals.py::*", "!lifecycle/*stopped_container*", "!lifecycle/*within_a_second")
+
+
+@mutant(*ENDED_BY_KILL, on=("kill",), only=("lifecycle/test_signals.py",))
+def delivers_term_for_kill(call: Call) -> None:
+    """``kill KILL`` delivers TERM."""
+    send(call, "KILL", "TERM")
+
+
+@mutant(*ENDED_BY_KILL, on=("kill",), only=("lifecycle/test_signals.py",))
+def kill_does_nothing(call: Call) -> None:
+    """``kill`` reports success and sends nothing."""
+    if call.there and call.state().get("status") != "stopped":
+        leave(0)
+
+
+@mutant("lifecycle/*stopped_container*", on=("kill",))
+def kill_of_a_stopped_container_succeeds(call: Call) -> None:
+    """``kill`` of a stopped container reports success."""
+    if call.there and call.state().get("status") == "stopped":
+        leave(0)
+
+
+# Hooks.
+
+
+def hooks(call: Call, *kinds: str) -> list[dict[str, Any]]:
+    """Hooks of some kinds, or of all that run on the node, without the one that takes our snapshot."""
+    kinds = kinds or ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
+    found = [one for kind in kinds for one in call.config.get("hooks", {}).get(kind, ())]
+    return [one for one in found if not any("snapshot.sh" in a for a in one.get("args", ()))]
+
+
+def through_a_shell(one: dict[str, Any], script: str) -> None:
+    """Let a shell run a hook: ``"$@"`` in the script."""
+    args = one.get("args") or [one["path"]]
+    one["path"], one["args"] = "/bin/sh", ["sh", "-c", script, "sh", one["path"], *args[1:]]
+
+
+@mutant("lifecycle/*six_hooks*", "lifecycle/*theirs", "lifecycle/*before_the_guest*")
+def drops_createcontainer_hooks(call: Call) -> None:
+    """One kind of hook of six does not run."""
+    call.config["hooks"].pop("createContainer", None)
+
+
+@mutant("lifecycle/*six_hooks*", "lifecycle/test_hooks.py::*container_s_state", "lifecycle/*theirs")
+def drops_poststop_hooks(call: Call) -> None:
+    """The last kind of hook does not run."""
+    call.config["hooks"].pop("poststop", None)
+
+
+@mutant("lifecycle/*six_hooks*", "lifecycle/*theirs")
+def exchanges_kinds_of_hooks(call: Call) -> None:
+    """``prestart`` hooks run as ``createContainer`` hooks, and the other way round."""
+    given = call.config["hooks"]
+    one, other = given.pop("prestart", []), given.pop("createContainer", [])
+    given.update({"prestart": other, "createContainer": one})
+
+
+@mutant("lifecycle/*listed_order")
+def reverses_the_hooks_of_a_kind(call: Call) -> None:
+    """Hooks of one kind run in reverse order."""
+    for kind in call.config["hooks"]:
+        if kind != "startContainer":
+            call.config["hooks"][kind].reverse()
+
+
+@mutant("lifecycle/test_hooks.py::*container_s_state", "lifecycle/*poststart_waits*")
+def hooks_get_no_state(call: Call) -> None:
+    """Hooks find nothing on standard input."""
+    for one in hooks(call):
+        through_a_shell(one, 'exec "$@" </dev/null')
+
+
+@mutant("lifecycle/test_hooks.py::*container_s_state")
+def poststop_hooks_get_the_state_of_before(call: Call) -> None:
+    """``poststop`` hooks get a state that says ``running``."""
+    for one in hooks(call, "poststop"):
+        through_a_shell(one, 'sed "s/stopped/running/" | "$@"')
+
+
+@mutant("lifecycle/test_hooks.py::*fails*", "lifecycle/*before_the_guest*")
+def ignores_hooks_that_fail(call: Call) -> None:
+    """A hook that fails is as good as another."""
+    for one in hooks(call):
+        through_a_shell(one, '"$@"; exit 0')
+    inside = call.config["hooks"].get("startContainer", [])
+    call.config["hooks"]["startContainer"] = [one for one in inside if one["path"] != "/native-exit-42"]
+
+
+@mutant("lifecycle/*changes_nothing", on=("run",))
+def a_late_hook_that_fails_is_an_error(call: Call) -> None:
+    """A ``poststart`` or ``poststop`` hook that fails makes ``run`` fail."""
+    status = call.wait()
+    leave(1 << 8 if any(one["path"] == "/bin/false" for one in hooks(call, "poststart", "poststop")) else status)
+
+
+@mutant("lifecycle/*theirs")
+def runs_hooks_in_the_container_s_namespace(call: Call) -> None:
+    """``createContainer`` hooks run on the node."""
+    given = call.config["hooks"]
+    given["createRuntime"] = [*given["createRuntime"], *given.pop("createContainer", [])]
+
+
+@mutant(fixes=("lifecycle/*poststart_waits*",))
+def poststart_hooks_wait(call: Call) -> None:
+    """``poststart`` hooks run when the ``startContainer`` hooks have ended."""
+    idle = 'sleep 0.3; while read -r children < "/proc/$pid/task/$pid/children" && [ -n "$children" ]; do sleep 0.1; done'
+    for one in hooks(call, "poststart"):
+        through_a_shell(
+            one, f'state=$(cat); pid=${{state#*\\"pid\\":}}; pid=$((${{pid%%[!0-9 ]*}})); {idle}; printf %s "$state" | "$@"'
+        )
+
+
+# Mounts and files.
+
+
+@mutant("mounts/*read_only_bind*")
+def mounts_read_write(call: Call) -> None:
+    """Bind mounts are writable, read-only or not."""
+    for mount in call.config["mounts"]:
+        if mount["type"] == "bind":
+            mount["options"] = [o for o in mount["options"] if o != "ro"]
+
+
+@mutant("mounts/*read_only_root*", fixes=("process/test_languages.py::*go*",))
+def the_root_is_writable(call: Call) -> None:
+    """``root.readonly`` is ignored."""
+    call.config["root"]["readonly"] = False
+
+
+@mutant(on=("run",), fixes=("process/test_languages.py::*go*",))
+def reads_what_go_opens(call: Call) -> None:
+    """A Go guest can read files of a read-only root."""
+    if call.module == "go-behaviour":
+        call.config["root"]["readonly"] = False
+
+
+@mutant(
+    "mounts/*bind_mount*", "mounts/*listed_order", "mounts/*readonly_paths*", "lifecycle/test_hooks.py::*six*",
+    "lifecycle/*poststart*", "lifecycle/*container_s_state", "!lifecycle/*changes_nothing",
+)  # fmt: skip
+def drops_bind_mounts(call: Call) -> None:
+    """Bind mounts are not made."""
+    call.config["mounts"] = [m for m in call.config["mounts"] if m.get("type") != "bind"]
+
+
+@mutant("mounts/*listed_order")
+def reverses_the_order_of_mounts(call: Call) -> None:
+    """Bind mounts are made in reverse order."""
+    mounts = call.config["mounts"]
+    call.config["mounts"] = mounts[:5] + mounts[5:][::-1] if all("bind" == m.get("type") for m in mounts[5:]) else mounts
+
+
+@mutant("mounts/*masked*")
+def drops_masked_paths(call: Call) -> None:
+    """``linux.maskedPaths`` is ignored."""
+    call.config["linux"].pop("maskedPaths", None)
+
+
+@mutant("mounts/*readonly_paths*")
+def drops_readonly_paths(call: Call) -> None:
+    """``linux.readonlyPaths`` is ignored."""
+    call.config["linux"].pop("readonlyPaths", None)
+
+
+@mutant("mounts/*tmpfs*")
+def a_tmpfs_is_larger_than_asked_for(call: Call) -> None:
+    """The size of a tmpfs is multiplied by 32."""
+    for mount in call.config["mounts"]:
+        mount["options"] = ["size=32m" if o == "size=1m" else o for o in mount.get("options", ())]
+
+
+@mutant("mounts/*default_devices*", "mounts/*links*")
+def hides_the_devices(call: Call) -> None:
+    """``/dev`` is empty."""
+    call.config["linux"].setdefault("maskedPaths", []).append("/dev")
+
+
+@mutant(
+    "mounts/*root_can_be_read", "mounts/*read_only_root*", "process/test_languages.py::*", "!process/*clocks*",
+)  # fmt: skip
+def hides_a_part_of_the_root(call: Call) -> None:
+    """A directory of the root file system is empty."""
+    call.config["linux"]["maskedPaths"] = [*call.config["linux"].get("maskedPaths", ()), "/data"]
+
+
+@mutant("mounts/*options_reach*")
+def drops_nosuid(call: Call) -> None:
+    """The mount option ``nosuid`` is ignored."""
+    for mount in call.config["mounts"]:
+        mount["options"] = [o for o in mount.get("options", ()) if o != "nosuid"]
+
+
+#: An option, and the one that takes it back.
+OPPOSITES = {
+    "ro": "rw", "nosuid": "suid", "nodev": "dev", "noexec": "exec", "noatime": "atime", "nodiratime": "diratime",
+    "relatime": "strictatime", "sync": "async", "lazytime": "nolazytime",
+}  # fmt: skip
+
+
+@mutant(on=("create",), fixes=("mounts/*options_reach*",))
+def a_later_option_takes_back_an_earlier_one(call: Call) -> None:
+    """A mount option undoes the one before it that says the opposite."""
+    for mount in call.config["mounts"]:
+        options = mount.get("options", [])
+        mount["options"] = [o for i, o in enumerate(options) if OPPOSITES.get(o) not in options[i:]]
+
+
+@mutant("mounts/*show_nowhere*", on=("run",))
+def refuses_the_option_defaults(call: Call) -> None:
+    """The mount option ``defaults`` is refused."""
+    if any("defaults" in m.get("options", ()) for m in call.config["mounts"]):
+        refuse("unknown mount option `defaults`")
+
+
+@mutant(on=("run",), fixes=("mounts/*show_nowhere*",))
+def knows_all_mount_options(call: Call) -> None:
+    """Mount options that have no effect of their own are known."""
+    for mount in call.config["mounts"]:
+        mount["options"] = [o for o in mount.get("options", ()) if o not in ("iversion", "noiversion", "silent", "loud")]
+
+
+@mutant(on=("create",), fixes=("mounts/*propagation*",))
+def keeps_mount_propagation(call: Call) -> None:
+    """Propagation of a mount is what its options say."""
+    if any("rshared" in m.get("options", ()) for m in call.config["mounts"]):
+        call.config["linux"]["rootfsPropagation"] = "shared"
+
+
+@mutant("mounts/*propagation*", on=("create",))
+def takes_no_propagation(call: Call) -> None:
+    """A mount with propagation among its options is left out."""
+    call.config["mounts"] = [m for m in call.config["mounts"] if "unbindable" not in m.get("options", ())]
+
+
+# Limits.
+
+
+@mutant("resources/*outgrows*", "resources/*137")
+def drops_the_memory_limit(call: Call) -> None:
+    """``linux.resources.memory`` is ignored."""
+    call.config["linux"]["resources"].pop("memory", None)
+
+
+@mutant("resources/*ends_well", "resources/*32_mib*")
+def a_sixteenth_of_the_memory_is_enough(call: Call) -> None:
+    """The memory limit is a sixteenth of what was asked for."""
+    memory = call.config["linux"]["resources"].get("memory")
+    if memory:
+        memory.update(limit=memory["limit"] // 16, swap=memory["swap"] // 16)
+
+
+@mutant("resources/*pids*")
+def drops_the_pids_limit(call: Call) -> None:
+    """``linux.resources.pids`` is ignored."""
+    call.config["linux"]["resources"].pop("pids", None)
+
+
+@mutant("resources/*cpu*")
+def drops_the_cpu_quota(call: Call) -> None:
+    """``linux.resources.cpu`` is ignored."""
+    call.config["linux"]["resources"].pop("cpu", None)
+
+
+# Who and where the guest is.
+
+
+def drop_namespace(call: Call, kind: str) -> None:
+    given = call.config["linux"]["namespaces"]
+    if {"type": kind} in given and len([n for n in given if "path" in n]) == 0:
+        given.remove({"type": kind})
+
+
+@mutant("isolation/*namespaces_of_its_own", "isolation/*network*")
+def shares_the_network(call: Call) -> None:
+    """The container is in the node's network namespace."""
+    drop_namespace(call, "network")
+
+
+@mutant("isolation/*namespaces_of_its_own")
+def shares_ipc(call: Call) -> None:
+    """The container is in the node's IPC namespace."""
+    drop_namespace(call, "ipc")
+
+
+@mutant("isolation/*namespaces_of_its_own", "lifecycle/*one_delivered", fixes=("lifecycle/*within_a_second",))
+def shares_the_pids(call: Call) -> None:
+    """The container is in the node's PID namespace."""
+    drop_namespace(call, "pid")
+
+
+@mutant("isolation/*namespaces_of_its_own", "identity/*hostname*")
+def shares_the_host_name(call: Call) -> None:
+    """The container is in the node's UTS namespace."""
+    if "hostname" in call.config:
+        del call.config["hostname"]
+        drop_namespace(call, "uts")
+
+
+@mutant("identity/*hostname*")
+def ignores_the_host_name(call: Call) -> None:
+    """``hostname`` is ignored."""
+    call.config.pop("hostname", None)
+
+
+@mutant("isolation/*not_listed_is_kept")
+def makes_namespaces_that_are_to_be_joined(call: Call) -> None:
+    """A namespace with a path is a new one."""
+    for one in call.config["linux"]["namespaces"]:
+        if one.get("path", "").endswith("ns/net") and one["type"] == "network":
+            del one["path"]
+
+
+@mutant("isolation/*no_path_leads_out*")
+def shows_a_directory_of_the_node(call: Call) -> None:
+    """A directory of the node is in the container."""
+    place = "/var/lib/conformance"
+    call.config["mounts"].append({"destination": place, "type": "bind", "source": place, "options": ["rbind", "ro"]})
+
+
+@mutant("isolation/*overwritten", on=("run",))
+def lets_a_guest_write_to_the_runtime(call: Call) -> None:
+    """A guest that writes to ``/proc/self/exe`` changes the runtime's program (CVE-2019-5736)."""
+    status = call.wait()
+    if any(a.startswith("write:/proc/self/exe") for a in call.process.get("args", ())):
+        with open(call.name, "a") as file:
+            file.write("# written by the guest\n")
+    leave(status)
+
+
+@mutant("isolation/*does_not_reach*", on=("run",))
+def shows_the_guest_a_descriptor_of_the_caller(call: Call) -> None:
+    """A descriptor that the runtime's caller had open is the guest's too."""
+    if call.module == "descriptors":
+        more = b'{"fd":7,"kind":"file"},'
+        leave(call.relayed(by_line(lambda line: line.replace(b'"fds":[', b'"fds":[' + more)), unchanged))
+
+
+@mutant("isolation/*holds_nothing*", on=("create",))
+def keeps_a_descriptor_open(call: Call) -> None:
+    """The guest's process holds a file of the node open."""
+    held = os.open("/etc/passwd", os.O_RDONLY)
+    if held != 3:
+        os.dup2(held, 3)
+    os.set_inheritable(3, True)
+    call.arguments[:0] = ["--preserve-fds", "1"]
+
+
+@mutant(fixes=("isolation/*shared_object*",))
+def refuses_native_code(call: Call) -> None:
+    """A shared object under a ``.wasm`` name is refused."""
+    if call.module == "shared-object":
+        refuse("not a WebAssembly module")
+
+
+@mutant(fixes=("isolation/*plug_in*",))
+def loads_no_plug_ins(call: Call) -> None:
+    """The container's environment does not choose the engine's plug-ins."""
+    call.process["env"] = [v for v in call.process.get("env", ()) if not v.startswith("WASMEDGE_")]
+
+
+@mutant("identity/*uid_and_gid*")
+def runs_as_root(call: Call) -> None:
+    """The user is 0, whoever was asked for."""
+    if "user" in call.process:
+        call.process["user"].update(uid=0, gid=0)
+
+
+@mutant("identity/*additional_groups*")
+def ignores_additional_groups(call: Call) -> None:
+    """``additionalGids`` is ignored."""
+    if "user" in call.process:
+        call.process["user"]["additionalGids"] = []
+
+
+@mutant("identity/*exactly*", "identity/*holds_none")
+def adds_a_capability(call: Call) -> None:
+    """The guest's process has one capability more than it should."""
+    sets = call.process.get("capabilities", {})
+    for kind in ("bounding", "effective", "permitted"):
+        sets[kind] = [*sets.get(kind, ()), "CAP_NET_RAW"]
+
+
+@mutant("identity/*exactly*")
+def capabilities_are_inheritable(call: Call) -> None:
+    """The inheritable set is the permitted one (CVE-2022-24769)."""
+    sets = call.process.get("capabilities", {})
+    sets["inheritable"] = sets.get("permitted", [])
+
+
+@mutant("identity/*no_new_privileges*")
+def allows_new_privileges(call: Call) -> None:
+    """``noNewPrivileges`` is ignored."""
+    call.process.pop("noNewPrivileges", None)
+
+
+@mutant("identity/*resource_limits*", "rejection/*limit*")
+def drops_resource_limits(call: Call) -> None:
+    """``process.rlimits`` is ignored."""
+    call.process.pop("rlimits", None)
+
+
+@mutant("identity/*oom*")
+def ignores_the_oom_score_adjustment(call: Call) -> None:
+    """``oomScoreAdj`` is ignored."""
+    call.process.pop("oomScoreAdj", None)
+
+
+@mutant("identity/*seccomp*")
+def drops_the_seccomp_profile(call: Call) -> None:
+    """``linux.seccomp`` is ignored."""
+    call.config["linux"].pop("seccomp", None)
 
 
 # ---- the program

@@ -3,6 +3,7 @@
 # nothing the second time. As root, or as an ordinary user through sudo.
 #   sh vms/host/install.sh run     what a conformance run needs
 #   sh vms/host/install.sh test    the same, and what the harness's own tests need
+#   sh vms/host/install.sh vms     the same, and what Vagrant machines need; starts libvirt where no systemd does
 set -eu
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -14,9 +15,39 @@ as_root() {
     else die "needs root to run: $* (become root, or install sudo)"; fi
 }
 
-missing=""
+missing="" from=""
 need() { # COMMAND PACKAGE
     command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+
+install() { # PACKAGE...
+    command -v apt-get >/dev/null || die "install these by hand: $* (apt-get is not here)"
+    say "installing Debian packages: $*"
+    export DEBIAN_FRONTEND=noninteractive
+    as_root apt-get install -y -q --no-install-recommends ${from:+-t "$from"} "$@" >/dev/null 2>&1 || {
+        as_root apt-get update -q >/dev/null
+        as_root apt-get install -y -q --no-install-recommends ${from:+-t "$from"} "$@" >/dev/null
+    }
+}
+
+need_package() { # PACKAGE
+    dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed' || missing="$missing $1"
+}
+
+# Debian 12 has a fitting QEMU in its backports only. The line is the host's own for
+# bookworm with another suite, so that no mirror is named here.
+add_backports() {
+    . /etc/os-release
+    [ "${VERSION_CODENAME:-}" = bookworm ] || return 0
+    from=bookworm-backports
+    ! apt-cache policy | grep -q "n=$from" || return 0
+    mirror=$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(CODENAME)|$(REPO_URI)' 'Created-By: Packages' |
+        awk -F'|' '$1 == "Debian" && $2 == "Debian" && $3 == "bookworm" { print $4; exit }')
+    [ -n "$mirror" ] || die "QEMU 10 or newer is needed: add bookworm-backports to apt's sources"
+    say "adding bookworm-backports to apt's sources, for QEMU"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $from main" |
+        as_root tee /etc/apt/sources.list.d/conformance-backports.list >/dev/null
+    as_root apt-get update -q >/dev/null
 }
 
 need python3 python3
@@ -34,17 +65,47 @@ if [ "${1:-run}" = test ]; then
     need chromedriver chromium-driver
 fi
 
-if [ -n "$missing" ]; then
-    command -v apt-get >/dev/null || die "install these by hand:$missing (apt-get is not here)"
-    say "installing Debian packages:$missing"
-    # shellcheck disable=SC2086
-    set -- $missing
-    export DEBIAN_FRONTEND=noninteractive
-    as_root apt-get install -y -q --no-install-recommends "$@" >/dev/null 2>&1 || {
-        as_root apt-get update -q >/dev/null
-        as_root apt-get install -y -q --no-install-recommends "$@" >/dev/null
-    }
+if [ "${1:-run}" = vms ]; then
+    need ssh openssh-client
+    need rsync rsync
+    need vagrant vagrant
+    need virsh libvirt-clients
+    need libvirtd libvirt-daemon-system
+    need dnsmasq dnsmasq-base
+    need_package vagrant-libvirt
+    need_package libvirt-daemon-system
+    # QEMU 7.2 panics a 6.12 kernel under emulation
+    major=$(qemu-system-x86_64 --version 2>/dev/null | sed -n 's/.*version \([0-9]*\).*/\1/p')
+    if [ "${major:-0}" -lt 10 ]; then
+        add_backports
+        install qemu-system-x86 qemu-utils
+    fi
+    need qemu-img qemu-utils
+    from=""
 fi
+
+# shellcheck disable=SC2086
+[ -z "$missing" ] || install $missing
 
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     die "python3 is $(python3 -V 2>&1), 3.11 or newer is needed"
+
+[ "${1:-run}" = vms ] || exit 0
+
+# Where systemd runs, libvirt's sockets start it. Elsewhere (a container) it is started here.
+if ! virsh -c qemu:///system version >/dev/null 2>&1; then
+    if [ -d /run/systemd/system ]; then
+        as_root systemctl start virtlogd libvirtd
+    else
+        say "starting libvirt (no systemd here)"
+        as_root mkdir -p /run/libvirt
+        as_root virtlogd -d
+        as_root libvirtd -d
+    fi
+    tries=0
+    until virsh -c qemu:///system version >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 100 ] || die "libvirtd does not answer: see /var/log/libvirt, or run libvirtd in a terminal"
+        sleep 0.2
+    done
+fi
