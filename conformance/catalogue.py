@@ -97,7 +97,9 @@ def _requirements(directory: Path, checks: Iterable[Check]) -> dict[str, Require
     for one in _rows(Requirement, directory):
         if one.id in found:
             first = found[one.id]
-            raise UsageError(f"{one.file}:{one.line}: requirement '{one.id}' is defined twice (first: {first.file}:{first.line})")
+            raise UsageError(
+                f"{one.file}:{one.line}: requirement '{one.id}' is defined twice (first: {first.file}:{first.line})"
+            )
         found[one.id] = one
     used = set()
     for check in checks:
@@ -125,21 +127,29 @@ def _paths(directory: Path) -> dict[str, RuntimePath]:
         if path.name != file.stem:
             raise UsageError(f"{file}:{lines['name']}: name '{path.name}' differs from the file's name")
         if path.launcher not in launchers.names():
-            raise UsageError(f"{file}:{lines['launcher']}: unknown launcher '{path.launcher}' (known: {', '.join(launchers.names())})")
+            raise UsageError(
+                f"{file}:{lines['launcher']}: unknown launcher '{path.launcher}'"
+                f" (known: {', '.join(launchers.names())})"
+            )
         if (path.engine is not None) != (path.guest == "wasm") and "embedded" not in path.features:
             raise UsageError(f"{file}:{path.line}: a wasm path names its engine, a native one has none")
         for key in ("features", "lacks"):
             for name in getattr(path, key):
                 if name not in list(Feature):
                     close = nearest(name, list(Feature))
-                    raise UsageError(f"{file}:{lines[key]}: unknown feature '{name}'" + (f"; did you mean '{close}'?" if close else ""))
+                    raise UsageError(
+                        f"{file}:{lines[key]}: unknown feature '{name}'"
+                        + (f"; did you mean '{close}'?" if close else "")
+                    )
         paths[path.name] = path
     for path in paths.values():
         for key in ("control", "below"):
             name = getattr(path, key)
             if name is not None and name not in paths:
                 close = nearest(name, paths)
-                raise UsageError(f"{path.file}: {key} '{name}' is no known path" + (f"; did you mean '{close}'?" if close else ""))
+                raise UsageError(
+                    f"{path.file}: {key} '{name}' is no known path" + (f"; did you mean '{close}'?" if close else "")
+                )
     return paths
 
 
@@ -151,11 +161,15 @@ def _expectations(
         where = f"{one.file}:{one.line}"
         if one.check != "*" and one.check not in checks:
             close = nearest(one.check, checks)
-            raise UsageError(f"{where}: no check is named '{one.check}'" + (f"; did you mean '{close}'?" if close else ""))
+            raise UsageError(
+                f"{where}: no check is named '{one.check}'" + (f"; did you mean '{close}'?" if close else "")
+            )
         for pattern in one.paths:
             if not fnmatch.filter(paths, pattern):
                 close = nearest(pattern, paths)
-                raise UsageError(f"{where}: no path is named '{pattern}'" + (f"; did you mean '{close}'?" if close else ""))
+                raise UsageError(
+                    f"{where}: no path is named '{pattern}'" + (f"; did you mean '{close}'?" if close else "")
+                )
         for component, specifier in one.affects.items():
             try:
                 SpecifierSet(specifier)

@@ -260,7 +260,7 @@ def _summary(coverage: Coverage) -> Iterator[str]:
 
 
 def _checklist(coverage: Coverage) -> Iterator[str]:
-    paths = coverage.catalogue.paths.values()
+    paths = [path for path in coverage.catalogue.paths.values() if path.node == "low-level"]
     yield "## The low-level checklist"
     yield ""
     yield (

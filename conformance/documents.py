@@ -67,7 +67,7 @@ def fill(kind: type[T], row: dict[str, Any], path: Path) -> T:
     for key, value in row.items():
         if key == "__line__":
             continue
-        where = f"{path}:{row.get('__lines__', {}).get(key, line)}"
+        where = f"{path}:{row.get('__lines__', {}).get(str(key), line)}"
         if key == "__lines__":
             continue
         if key not in fields:
@@ -100,7 +100,9 @@ def _checked(value: Any, hint: Any, where: str, key: str) -> Any:
     if origin is dict:
         if not isinstance(value, dict):
             raise UsageError(f"{where}: '{key}' must be a mapping")
-        return {k: _checked(v, arguments[1], where, f"{key}.{k}") for k, v in value.items() if not str(k).startswith("__")}
+        return {
+            k: _checked(v, arguments[1], where, f"{key}.{k}") for k, v in value.items() if not str(k).startswith("__")
+        }
     if origin is typing.Literal:
         if value not in arguments:
             raise UsageError(f"{where}: '{key}' is '{value}'; allowed: {', '.join(map(str, arguments))}")
@@ -134,9 +136,7 @@ def _mapping(loader: _LineLoader, node: yaml.MappingNode) -> Iterator[dict[Any, 
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if key in row:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key '{key}' is written twice", key_node.start_mark
-            )
+            raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is written twice", key_node.start_mark)
         row[key] = loader.construct_object(value_node, deep=True)
         lines[str(key)] = key_node.start_mark.line + 1
     row["__line__"] = node.start_mark.line + 1

@@ -478,6 +478,7 @@ class Expectation:
         reason: one line for people.
         issue: URL of the upstream issue, or empty when only a reproduction exists.
         reproduction: one command, needed where there is no issue.
+        shows: text that run.sh of the reproduction prints when the failure is there.
         reviewed: when a person last looked.
     """
 
@@ -490,6 +491,7 @@ class Expectation:
     when: dict[str, Any] = field(default_factory=dict)
     issue: str = ""
     reproduction: str = ""
+    shows: str = ""
     file: Path = Path()
     line: int = 0
 
@@ -516,7 +518,6 @@ class Check:
     sentence: str
     file: Path
     line: int
-    field_guide: tuple[int, ...] = ()
 
 
 def _shown(name: str, data: bytes, limit: int = 1200) -> str:

@@ -21,7 +21,9 @@ MASKED_PATHS = [
 READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 
 
-def configuration(spec: ContainerSpec, *, cgroups_path: str, hooks: Mapping[str, Any], cgroup_v2: bool) -> dict[str, Any]:
+def configuration(
+    spec: ContainerSpec, *, cgroups_path: str, hooks: Mapping[str, Any], cgroup_v2: bool
+) -> dict[str, Any]:
     """The whole configuration.
 
     Args:

@@ -67,11 +67,22 @@ SKIP_REASON = pytest.StashKey[SkipReason]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance", "WebAssembly runtime conformance")
     add = group.addoption
-    add("--runtime", action="append", metavar="PATH", help=f"runtime path, glob or 'all'; repeatable (default: {DEFAULT_RUNTIME})")
+    add(
+        "--runtime",
+        action="append",
+        metavar="PATH",
+        help=f"runtime path, glob or 'all'; repeatable (default: {DEFAULT_RUNTIME})",
+    )
     add("--no-control", action="store_true", help="do not run the native controls along")
     add("--testbed", default="sandbox", metavar="NAME[://ADDRESS]", help="sandbox, local or ssh://user@host:port")
     add("--list-runtimes", action="store_true", help="list the runtime paths and exit")
-    add("--runtime-binary", action="append", default=[], metavar="NAME=FILE", help="use this build of a runtime; repeatable")
+    add(
+        "--runtime-binary",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="use this build of a runtime; repeatable",
+    )
     add("--report-dir", metavar="DIR", help="where the results go (default: reports/out/TIME-ID)")
     add("--keep", action="store_true", help="leave the node and every bundle in place and say how to enter it")
     add("--reproduce-to", metavar="DIR", help=argparse.SUPPRESS)  # used by 'conformance reproduce'
@@ -83,7 +94,9 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         return None
     root = catalogue.suite_root([*config.args, "suites"], config.invocation_params.dir)
     if root is None:
-        raise pytest.UsageError("--list-runtimes: no suite directory here; name it, as in 'pytest suites/ --list-runtimes'")
+        raise pytest.UsageError(
+            "--list-runtimes: no suite directory here; name it, as in 'pytest suites/ --list-runtimes'"
+        )
     for path in _usage(catalogue.read, root).paths.values():
         print(f"{path.name:24} {path.summary}")
     return 0
@@ -238,7 +251,7 @@ def pytest_runtest_makereport(
     if report.when == "teardown":
         report.conformance = {"commands_seconds": item.stash.get(record.CLEANING_SECONDS, 0.0)}  # type: ignore[attr-defined]
         if report.failed:
-            report.conformance["teardown_error"] = str(error)  # type: ignore[attr-defined]
+            report.conformance["teardown_error"] = str(error)
             report.longrepr = f"{item.name}: clean-up failed: {error}"
         return report
     if report.when == "setup" and report.passed:
@@ -296,7 +309,7 @@ def _judge(item: pytest.Item, run: Run, raw: Raw, row: dict[str, Any], report: p
     row["expectation"] = record.of_expectation(verdict.expectation)
     if verdict.judged in (Judged.EXPECTED_FAILURE, Judged.NOTED, Judged.INCONCLUSIVE):
         report.outcome = "skipped"
-        report.wasxfail = verdict.reason  # type: ignore[attr-defined]
+        report.wasxfail = verdict.reason
     elif verdict.judged is Judged.UNEXPECTED_PASS:
         report.outcome, report.longrepr = "failed", f"{item.name}: unexpected pass: {verdict.reason}"
     elif raw in (Raw.ERROR, Raw.NOT_RUN):

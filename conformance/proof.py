@@ -58,7 +58,7 @@ def listen(stdout: bytes, stderr: bytes) -> tuple[dict[str, str], Reports]:
 def _object(text: bytes) -> Said:
     try:
         value = json.loads(text.decode("utf-8", "replace").rstrip("\r"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return Said()  # a damaged line is no announcement: the proof says that it is missing
     return Said(value) if isinstance(value, dict) else Said()
 
@@ -82,7 +82,9 @@ def prove(
         missing.append("the guest announced nothing")
     elif speaks:
         if announcement.get("nonce") != spec.nonce:
-            missing.append(f"the announcement has nonce '{announcement.get('nonce')}', this container's is '{spec.nonce}'")
+            missing.append(
+                f"the announcement has nonce '{announcement.get('nonce')}', this container's is '{spec.nonce}'"
+            )
         if announcement.get("guest") != (spec.announces or spec.module):
             missing.append(f"the guest is '{announcement.get('guest')}', asked for '{spec.module}'")
         if announcement.get("target") not in TARGETS[kind]:

@@ -100,7 +100,10 @@ class Recorder:
                 "id": self.id, "started": _now(), "harness": __version__, "harness_commit": _commit(root),
                 "argv": ["pytest", *self.config.invocation_params.args], "testbed": run.testbed, "strict": run.strict,
                 "workers": len(getattr(self.config.option, "tx", None) or [1]),
-                "brought": {n: {"file": str(f), "sha256": record.sha256(f.read_bytes())} for n, f in run.brought.items()},
+                "brought": {
+                    name: {"file": str(file), "sha256": record.sha256(file.read_bytes())}
+                    for name, file in run.brought.items()
+                },
                 "corpus": run.corpus.digest if run.corpus else "",
             },
             "paths": {
@@ -273,7 +276,9 @@ def link_latest(directory: Path) -> None:
 
 
 def _commit(root: Path) -> str | None:
-    git = subprocess.run(["git", "-C", str(root), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    git = subprocess.run(
+        ["git", "-C", str(root), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
     return git.stdout.strip() or None
 
 

@@ -8,6 +8,7 @@ files) is left out: the script is about what the runtime is asked and what it an
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 from collections.abc import Iterable
@@ -23,6 +24,7 @@ from conformance.session import OpenPath
 
 #: Replaced by the folder's own place when the script runs.
 HERE = "@HERE@"
+PID = "@PID@"
 #: Orphans of the runtime become children of this process, as they would of conmon or a shim;
 #: it notes how each ended, because nobody but the parent is told.
 SUBREAPER = """\
@@ -43,6 +45,7 @@ HEAD = """\
 # Needs root, {binary} and nothing of the harness; a path that waits for a container's
 # process needs python3 too. RUNTIME=/path/to/your/{binary} tries another build.
 set -u
+exec 2>&1
 RUNTIME=${{RUNTIME:-{binary}}}
 folder=$(cd "$(dirname "$0")" && pwd)
 if [ -z "${{HERE:-}}" ]; then
@@ -148,7 +151,9 @@ class _Writer:
             self.waits = True
             self.lines.append(f"ended {self._last()}")
         elif isinstance(step, s.Read) and "/bundles/" not in step.path:
-            self.lines.append(f"echo {shlex.quote('# ' + Path(step.path).name + ':')}; cat {self._shell(step.path)}; echo")
+            self.lines.append(
+                f"echo {shlex.quote('# ' + Path(step.path).name + ':')}; cat {self._shell(step.path)}; echo"
+            )
 
     def _last(self) -> str:
         return next(reversed(self.containers), "none")
@@ -185,7 +190,7 @@ class _Writer:
         self.used.update(Path(word).name for word in argv)
         runtime = next((i for i, word in enumerate(argv) if word == "--root"), None)
         if runtime is None:
-            self.lines.append(" ".join(self._shell(word) for word in argv) + " || echo \"# exit status $?\"")
+            self.lines.append(" ".join(self._shell(word) for word in argv) + ' || echo "# exit status $?"')
             return
         words = [self._shell(word) for word in argv]
         words[runtime - 1] = '"$RUNTIME"' if argv[runtime - 1] == self.opened.launcher.binary else words[runtime - 1]
@@ -194,7 +199,7 @@ class _Writer:
         name, container = argv[runtime + 2], argv[-1]
         if name in ("run", "create"):
             container = argv[-1]
-            self.lines.append(f"echo {shlex.quote(container)} >> \"$HERE/ids\"")
+            self.lines.append(f'echo {shlex.quote(container)} >> "$HERE/ids"')
         source = self._input(step, container)
         self.lines.append(f"echo '$ {name} {container}'")
         if step.keep:
@@ -225,14 +230,19 @@ class _Writer:
 
     def _shell(self, word: str) -> str:
         placed = self._place(word)
-        if HERE not in placed:
+        # a process id of the recorded run: here it is the one in the container's pid file
+        placed = re.sub(r"^/proc/\d+/", f"/proc/{PID}/", placed)
+        if HERE not in placed and PID not in placed:
             return shlex.quote(placed)
         escaped = placed.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("`", "\\`")
-        return f'"{self._variable(escaped)}"'
+        pid = f'$(cat "$HERE/bundles/{self._last()}/pid")'
+        return f'"{self._variable(escaped).replace(PID, pid)}"'
 
     def _roots(self) -> None:
         """The root file systems, with the guests that the check used and no others."""
-        guests = {g.wasm for g in self.corpus.guests.values()} | {g.native for g in self.corpus.guests.values() if g.native}
+        guests = {g.wasm for g in self.corpus.guests.values()} | {
+            g.native for g in self.corpus.guests.values() if g.native
+        }
         for kind in ("wasm", "native"):
             target = self.folder / f"rootfs-{kind}"
             for source in (self.corpus.path / kind).iterdir():

@@ -66,7 +66,9 @@ def applicable(expectations: Iterable[Expectation], check: str, situation: Situa
 def differences(expected: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:
     """Each pinned observation that was another one this time."""
     return [
-        f"{key} is {observed.get(key)!r}, expected {value!r}" for key, value in expected.items() if observed.get(key) != value
+        f"{key} is {observed.get(key)!r}, expected {value!r}"
+        for key, value in expected.items()
+        if observed.get(key) != value
     ]
 
 

@@ -57,7 +57,13 @@ def _told(record: journal.Row, requirement: journal.Row, old: journal.Run) -> st
         f"**Rule** ({requirement['level']}, {requirement['basis']}): {requirement['title']}\n"
         f"> {requirement['text']}\n> <{requirement['url']}>\n\n"
         f"**Versions** {versions or 'unknown'}\n\n"
-        f"**The check says** {record['judged']}: `{record['message'].splitlines()[0] if record['message'] else 'passed'}`\n\n"
+        f"**The check says** {record['judged']}: `{record['message'].partition(chr(10))[0] or 'passed'}`\n\n"
         f"**Observed**\n{observed}\n"
+        f"{_shows(record)}"
         "Run `sudo ./run.sh`; `RUNTIME=/path/to/another/build` tries another one.\n"
     )
+
+
+def _shows(record: journal.Row) -> str:
+    shows = (record["expectation"] or {}).get("shows")
+    return f"**The failure shows in the output as** `{shows}`\n\n" if shows else ""

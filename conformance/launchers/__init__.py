@@ -36,6 +36,11 @@ class Launcher(Protocol):
     """One way to start containers on one node, for one path."""
 
     features: frozenset[Feature]
+    #: what is started on the node, and the hook that takes the snapshot
+    binary: str
+    hook_file: str
+    #: leave every bundle in place after its container has gone
+    keep_bundles: bool
 
     def __init__(self, node: Node, path: RuntimePath, binary: str) -> None: ...
 

@@ -55,11 +55,13 @@ class Launcher:
         node, path, binary = self.node, self.path, self.binary
         if names := node.facts["binfmt_wasm"]:
             raise InfrastructureError(
-                f"{node.name} runs Wasm through binfmt_misc ({', '.join(names)}), so no verdict would be about {path.name}",
+                f"{node.name} runs Wasm through binfmt_misc ({', '.join(names)}):"
+                f" no verdict would be about {path.name}",
                 hint="disable the entry: echo -1 > /proc/sys/fs/binfmt_misc/NAME",
             )
         library = path.engine.library if path.engine else ""
-        dlopen = f"import ctypes,sys; ctypes.CDLL({library!r}); print(next(l.split()[-1] for l in open('/proc/self/maps') if {library!r} in l))"
+        mapped = f"next(l.split()[-1] for l in open('/proc/self/maps') if {library!r} in l)"
+        dlopen = f"import ctypes; ctypes.CDLL({library!r}); print({mapped})"
         steps: list[s.Run] = [
             s.Run(["sh", "-c", 'readlink -f "$(command -v -- "$1")"', "sh", binary]),
             s.Run([binary, "--version"], timeout_seconds=COMMAND_TIMEOUT_SECONDS),
@@ -175,7 +177,9 @@ class Launcher:
         """``runtime create``: see :class:`conformance.launchers.Lifecycle`."""
         bundle = self.bundle(spec)
         pid_file = f"{bundle}/pid"
-        argv = self.argv_for(spec, "create", "--bundle", bundle, "--pid-file", pid_file, *self._console(bundle, spec), spec.id)
+        argv = self.argv_for(
+            spec, "create", "--bundle", bundle, "--pid-file", pid_file, *self._console(bundle, spec), spec.id
+        )
         create = s.Run(
             argv, stdin=spec.stdin, hold_stdin=spec.hold_stdin, timeout_seconds=COMMAND_TIMEOUT_SECONDS, keep=True,
             max_output_bytes=spec.max_output_bytes,
@@ -207,7 +211,9 @@ class Launcher:
             timeout_seconds=spec.timeout_seconds, keep=True, until_output=proof.ANNOUNCEMENT.decode(),
             max_output_bytes=spec.max_output_bytes,
         )  # fmt: skip
-        config, _, started, hook = self.node.batch([*self.write_bundle(bundle, spec), run, s.Read(f"{bundle}/snapshot")])
+        config, _, started, hook = self.node.batch(
+            [*self.write_bundle(bundle, spec), run, s.Read(f"{bundle}/snapshot")]
+        )
         self._check_written(config)
         snapshot = proof.parse_hook(hook.blobs[0]) if hook.blobs else None
         return OciContainer(self, spec, bundle, completed(run, started), 0, "", snapshot)
@@ -252,7 +258,9 @@ class Launcher:
     def _console(self, bundle: str, spec: ContainerSpec) -> list[str]:
         return ["--console-socket", f"{bundle}/console.sock"] if spec.tty else []
 
-    def command(self, *arguments: str, timeout_seconds: float = COMMAND_TIMEOUT_SECONDS, stdin: bytes = b"") -> Completed:
+    def command(
+        self, *arguments: str, timeout_seconds: float = COMMAND_TIMEOUT_SECONDS, stdin: bytes = b""
+    ) -> Completed:
         """Run one command of the runtime."""
         return self.node.run(self.argv(*arguments), timeout_seconds=timeout_seconds, stdin=stdin)
 

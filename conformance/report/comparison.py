@@ -222,7 +222,7 @@ def _shown(value: Any) -> str:
 
 
 def _holds(record: Row) -> bool:
-    return Raw(record["raw"]) is Raw.PASSED and record["judged"] != Judged.INCONCLUSIVE
+    return bool(record["raw"] == Raw.PASSED and record["judged"] != Judged.INCONCLUSIVE)
 
 
 def _says_nothing(record: Row) -> bool:
@@ -243,7 +243,7 @@ def _worse(before: Row, after: Row, otherwise: bool) -> bool:
         return not _holds(after)
     in_order = before["raw"] in _TRIED and before["judged"] not in RED | INFRASTRUCTURE
     out_of_order = after["judged"] == Judged.FAILED or after["judged"] in INFRASTRUCTURE
-    return in_order and out_of_order and (otherwise or Raw(before["raw"]) is not Raw(after["raw"]))
+    return in_order and out_of_order and bool(otherwise or before["raw"] != after["raw"])
 
 
 def _explanation(before: Row, after: Row, nodes: tuple[Row, Row]) -> str:

@@ -95,8 +95,8 @@ def merge(runs: Sequence[Run], new_id: str) -> Merged:
     status = next(code for code in _STATUS if code in {_status(run) for run in runs})
     end = None
     if all(ended):
-        finished = max(row["finished"] for row in ended if row)
-        interrupted = any(row["interrupted"] for row in ended if row)
+        finished = max(str(row.get("finished") or "") for row in ended if row)
+        interrupted = any(bool(row.get("interrupted")) for row in ended if row)
         end = {"kind": "end", "finished": finished, "exit_status": status, "interrupted": interrupted}
     return Merged(
         header={
@@ -145,19 +145,18 @@ def _names(runs: Sequence[Run]) -> list[dict[str, str]]:
 
 
 def _paths(runs: Sequence[_Renamed]) -> dict[str, Row]:
-    found: dict[str, tuple[Row, Run]] = {}
+    found: dict[str, Row] = {}
+    first: dict[str, tuple[Row, Run]] = {}
     for one in runs:
         for name, new in one.names.items():
-            row = one.path(name)
-            first, where = found.setdefault(new, (row, one.run))
-            # a path whose control runs on one testbed only has another name for it; that is no difference
-            if one.run.paths[name] != where.paths[name]:
+            described, where = first.setdefault(new, (one.run.paths[name], one.run))
+            if described != one.run.paths[name]:
                 raise UsageError(
                     f"path '{new}' is described differently in {where.directory} and {one.run.directory}: "
                     "merge runs of one suite"
                 )
-            found[new] = (first, where)
-    return {name: row for name, (row, _) in found.items()}
+            found.setdefault(new, one.path(name))
+    return found
 
 
 def _requirements(runs: Sequence[Run]) -> dict[str, Row]:
@@ -221,12 +220,17 @@ def _records(runs: Sequence[_Renamed]) -> dict[str, Row]:
 
 def _one_of(first: tuple[Row, _Renamed], second: tuple[Row, _Renamed]) -> tuple[Row, _Renamed]:
     """Of two records of a path that runs along the worse one, which then says what the other was."""
-    better, worse = sorted((first, second), key=lambda pair: _RANK.index(Judged(pair[0]["judged"])))
+    better, worse = sorted((first, second), key=lambda pair: _rank(pair[0]["judged"]))
     if better[0]["judged"] == worse[0]["judged"]:
         return first
     note = f"{better[0]['judged']} in run {better[1].run.run['id']}"
     reason = "; ".join(part for part in (worse[0]["reason"], note) if part)
     return worse[0] | {"reason": reason}, worse[1]
+
+
+def _rank(judged: str) -> int:
+    """How bad an outcome is; a word that this version does not know is the worst."""
+    return _RANK.index(Judged(judged)) if judged in _RANK else len(_RANK)
 
 
 def _status(run: Run) -> int:

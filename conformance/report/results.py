@@ -84,7 +84,9 @@ def exit_status(records: list[Row], *, interrupted: bool) -> int:
         interrupted: somebody pressed Ctrl-C.
     """
     executed = sum(record["raw"] in _TRIED for record in records)
-    return verdict.exit_status((Judged(r["judged"]) for r in records), executed=executed, interrupted=interrupted)
+    # a word that nobody knows is no verdict
+    judged = (Judged(r["judged"]) if r["judged"] in set(Judged) else Judged.ERROR for r in records)
+    return verdict.exit_status(judged, executed=executed, interrupted=interrupted)
 
 
 def results(run: Run) -> Row:

@@ -22,11 +22,19 @@ def test_the_guest_s_process_is_in_namespaces_of_its_own(path):
 
 @requirement("OCI-NETWORK-NAMESPACE")
 def test_the_guest_sees_no_network_of_the_node(path):
-    result = path.run("files", args=["read:/proc/net/dev"])
+    result = path.run("files", args=["read:/proc/net/dev", "readlink:/proc/self/ns/net"])
 
     assert result.proven
+    node = path.node.snapshot(path.node.agent_pid).namespaces["net"]
     interfaces = [line.partition(":")[0].strip() for line in result.reports[0]["text"].splitlines()[2:]]
-    assert [name for name in interfaces if name != "lo" and name in path.node.run(["ls", "/sys/class/net"]).stdout.decode().split()] == []
+    assert "lo" in interfaces
+    assert result.reports[1].get("text", "").startswith("net:")
+    assert result.reports[1]["text"] != node
+    assert [
+        name
+        for name in interfaces
+        if name != "lo" and name in path.node.run(["ls", "/sys/class/net"]).stdout.decode().split()
+    ] == []
 
 
 @requirement("WASI-SANDBOX-PATHS")
@@ -50,7 +58,10 @@ def test_no_path_leads_out_of_the_container(path):
 def test_the_runtime_s_program_cannot_be_overwritten(path):
     before = path.runtime_digest()
 
-    result = path.run("files", args=["write:/proc/self/exe:overwritten", "append:/proc/self/exe:overwritten", "open-write:/proc/1/exe"])
+    result = path.run(
+        "files",
+        args=["write:/proc/self/exe:overwritten", "append:/proc/self/exe:overwritten", "open-write:/proc/1/exe"],
+    )
 
     assert result.proven
     assert [r["ok"] for r in result.reports] == [False, False, False]

@@ -13,7 +13,10 @@ def test_a_file_of_the_root_can_be_read(path):
 
 @requirement("OCI-ROOT-READONLY")
 def test_a_read_only_root_refuses_writes(path):
-    result = path.run("files", args=["write:/data/new.txt:x", "append:/data/greeting.txt:x", "mkdir:/data/new", "unlink:/data/greeting.txt"])
+    result = path.run(
+        "files",
+        args=["write:/data/new.txt:x", "append:/data/greeting.txt:x", "mkdir:/data/new", "unlink:/data/greeting.txt"],
+    )
 
     assert result.proven
     assert [r["errno"] for r in result.reports] == ["EROFS"] * 4
@@ -23,7 +26,11 @@ def test_a_read_only_root_refuses_writes(path):
 def test_a_bind_mount_can_be_read_and_written(path):
     shared = path.directory({"from-node.txt": "written on the node"})
 
-    result = path.run("files", mounts=[Mount(shared, "/mnt")], args=["read:/mnt/from-node.txt", "write:/mnt/from-guest.txt:written by the guest"])
+    result = path.run(
+        "files",
+        mounts=[Mount(shared, "/mnt")],
+        args=["read:/mnt/from-node.txt", "write:/mnt/from-guest.txt:written by the guest"],
+    )
 
     assert result.proven
     assert result.reports[0]["text"] == "written on the node"
@@ -34,7 +41,11 @@ def test_a_bind_mount_can_be_read_and_written(path):
 def test_a_read_only_bind_mount_refuses_writes(path):
     shared = path.directory({"from-node.txt": "written on the node"})
 
-    result = path.run("files", mounts=[Mount(shared, "/mnt", read_only=True)], args=["read:/mnt/from-node.txt", "write:/mnt/new.txt:x", "append:/mnt/from-node.txt:x"])
+    result = path.run(
+        "files",
+        mounts=[Mount(shared, "/mnt", read_only=True)],
+        args=["read:/mnt/from-node.txt", "write:/mnt/new.txt:x", "append:/mnt/from-node.txt:x"],
+    )
 
     assert result.proven
     assert result.reports[0]["text"] == "written on the node"
@@ -47,7 +58,9 @@ def test_a_read_only_bind_mount_refuses_writes(path):
 def test_a_tmpfs_mount_takes_files_up_to_its_size(path):
     small = {"destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["size=1m"]}
 
-    result = path.run("files", extra_mounts=[small], args=["write:/mnt/small.txt:fits", "read:/mnt/small.txt", "fill:/mnt/large.bin"])
+    result = path.run(
+        "files", extra_mounts=[small], args=["write:/mnt/small.txt:fits", "read:/mnt/small.txt", "fill:/mnt/large.bin"]
+    )
 
     assert result.proven
     assert result.reports[1]["text"] == "fits"
@@ -69,7 +82,11 @@ def test_mounts_are_made_in_the_listed_order(path):
 @requirement("OCI-MASKED-PATHS")
 @needs(Feature.OCI_CONFIG)
 def test_masked_paths_cannot_be_read(path):
-    result = path.run("files", oci={"linux": {"maskedPaths": ["/data/greeting.txt", "/work"]}}, args=["read:/data/greeting.txt", "list:/work"])
+    result = path.run(
+        "files",
+        oci={"linux": {"maskedPaths": ["/data/greeting.txt", "/work"]}},
+        args=["read:/data/greeting.txt", "list:/work"],
+    )
 
     assert result.proven
     assert result.reports[0].get("text", "") == ""
@@ -81,7 +98,12 @@ def test_masked_paths_cannot_be_read(path):
 def test_readonly_paths_refuse_writes(path):
     shared = path.directory({"kept.txt": "kept"})
 
-    result = path.run("files", mounts=[Mount(shared, "/mnt")], oci={"linux": {"readonlyPaths": ["/mnt"]}}, args=["write:/mnt/kept.txt:changed", "read:/mnt/kept.txt"])
+    result = path.run(
+        "files",
+        mounts=[Mount(shared, "/mnt")],
+        oci={"linux": {"readonlyPaths": ["/mnt"]}},
+        args=["write:/mnt/kept.txt:changed", "read:/mnt/kept.txt"],
+    )
 
     assert result.proven
     assert result.reports[0]["errno"] == "EROFS"

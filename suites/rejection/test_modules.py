@@ -94,6 +94,7 @@ def test_a_module_in_text_format_is_compiled_and_run(path):
     result = path.run("text", nonce="")
 
     assert result.proven
+    assert result.guest_started
     assert result.exit_code == 0
 
 

@@ -8,7 +8,9 @@ CONTAINERD_KEY, CRIO_KEY = "io.kubernetes.cri.container-type", "io.kubernetes.cr
 
 def native(path, annotations):
     """Run a native program on a path that hands modules to an engine."""
-    return path.run("exit-return-0", argv0="/exit-return-0", guest="native", rootfs=path.native_root, annotations=annotations)
+    return path.run(
+        "exit-return-0", argv0="/exit-return-0", guest="native", rootfs=path.native_root, annotations=annotations
+    )
 
 
 @requirement("CRUN-SMART-NATIVE")

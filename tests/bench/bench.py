@@ -17,13 +17,14 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.table import Table
 
 from conformance import catalogue
 from conformance.build.guests import corpus
+from conformance.launchers import oci
 from conformance.session import PathUnderTest, Session, Settings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -105,7 +106,11 @@ def whole_suite(arguments: list[str]) -> Iterable[Row]:
     ratio = "suite / its bare commands"
     return [
         (f"{len(rows)} checks on 3 paths, {how}", f"{wall:.1f} s wall, {commands:.1f} s in commands", ""),
-        (p95, f"{ours[int(len(ours) * 0.95)] * 1000:.1f} ms (median {statistics.median(ours) * 1000:.1f} ms)", GOALS[p95]),
+        (
+            p95,
+            f"{ours[int(len(ours) * 0.95)] * 1000:.1f} ms (median {statistics.median(ours) * 1000:.1f} ms)",
+            GOALS[p95],
+        ),
         (ratio, f"{together / commands:.2f}", GOALS[ratio]),
     ]
 
@@ -117,13 +122,14 @@ def bare(runs: int) -> Iterable[Row]:
     try:
         opened = session.open(suites.paths["crun-wasmedge"])
         path = PathUnderTest(opened, session.settings.corpus, "bench")
-        opened.launcher.keep_bundles = True
+        launcher = cast(oci.Launcher, opened.launcher)
+        launcher.keep_bundles = True
         spec = path.run("exit-return-0").asked
-        bundle = opened.launcher.bundle(spec)
+        bundle = launcher.bundle(spec)
         loop = f'i=0; while [ $i -lt {runs} ]; do crun --root /tmp/bench run --bundle "$0" bare-$i; i=$((i+1)); done'
         opened.node.run(["sh", "-c", loop, bundle], timeout_seconds=120)
         by_shell = opened.node.run(["sh", "-c", loop, bundle], timeout_seconds=120).seconds / runs
-        opened.launcher.keep_bundles = False
+        launcher.keep_bundles = False
         started = time.monotonic()
         for _ in range(runs):
             path.run("exit-return-0")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from conformance.testbeds.enclosure import hierarchies
 from tests.conftest import REPOSITORY, Ran, Runner, Suite
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -102,15 +103,15 @@ def test_doctor_says_what_to_type_where_something_is_missing(tmp_path: Path) -> 
 
 
 def test_doctor_sees_what_a_killed_run_has_left() -> None:
-    lock = Path("/run/wasm-conformance/7ffffffe-fedcba.lock")
-    lock.parent.mkdir(mode=0o700, exist_ok=True)
-    lock.write_text('{"cgroups": []}')
+    _, places = hierarchies()
+    group = Path(next(iter(places.values()))) / "wasm-conformance-7ffffffe-fedcba"
+    group.mkdir()
     try:
         done = conformance("doctor")
     finally:
-        lock.unlink(missing_ok=True)
+        group.rmdir()
     assert done.returncode == 3
-    assert f"NO  leftovers    {lock}" in done.stdout
+    assert f"NO  leftovers    {group}" in done.stdout
 
 
 def test_a_shell_is_inside_a_fresh_sandbox_and_its_example_works() -> None:

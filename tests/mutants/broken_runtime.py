@@ -194,7 +194,7 @@ class Call:
     @property
     def there(self) -> bool:
         """The container has a state."""
-        return os.path.isdir(f"{self.root}/{self.id}")
+        return "/" not in self.id and os.path.isdir(f"{self.root}/{self.id}")
 
     def state(self) -> dict[str, Any]:
         """What the real runtime says of the container; empty for an unknown one."""
@@ -336,18 +336,6 @@ def unbroken_but_in_the_way(call: Call) -> None:
 # Environment and arguments.
 
 
-@mutant("process/test_environment.py::*complete")
-def drops_empty_variables(call: Call) -> None:
-    """A variable without a value is left out."""
-    call.process["env"] = [v for v in call.process.get("env", ()) if not v.endswith("=")]
-
-
-@mutant("process/test_environment.py::*complete")
-def cuts_variables_at_the_second_equals_sign(call: Call) -> None:
-    """``A=b=c`` becomes ``A=b``."""
-    call.process["env"] = ["=".join(v.split("=")[:2]) for v in call.process.get("env", ())]
-
-
 @mutant(
     "process/test_environment.py::*complete", "process/test_environment.py::*white_space*",
     "process/test_environment.py::*stays_outside", "process/test_languages.py::*rust*",
@@ -390,13 +378,6 @@ def joins_arguments(call: Call) -> None:
     call.process["args"] = [*args[:1], *([" ".join(args[1:])] if args[1:] else [])]
 
 
-@mutant("process/test_arguments.py::*whole*", "process/test_languages.py::*rust*", "mounts/*can_be_read_and_written")
-def splits_arguments_at_blanks(call: Call) -> None:
-    """An argument with a blank arrives as two, as after a shell."""
-    args = call.process.get("args", [])
-    call.process["args"] = [args[0], *" ".join(args[1:]).split(" ")] if args else args
-
-
 @mutant("process/test_arguments.py::*whole*")
 def drops_empty_arguments(call: Call) -> None:
     """An empty argument is left out."""
@@ -416,14 +397,6 @@ def ignores_cwd(call: Call) -> None:
     """The working directory is ``/``, whatever was asked for."""
     if "cwd" in call.process:
         call.process["cwd"] = "/"
-
-
-@mutant("process/test_working_directory.py::*absolute_module*")
-def looks_for_the_module_below_cwd(call: Call) -> None:
-    """An absolute program's path is taken for one that begins at the working directory."""
-    args = call.process.get("args", [])
-    if args and call.process["cwd"] == "/work" and args[0].startswith("/exit"):
-        args[0] = args[0].removeprefix("/")
 
 
 @mutant(fixes=("process/test_working_directory.py::*relative_path*",))
@@ -465,7 +438,7 @@ def always_succeeds(call: Call) -> None:
 def exit_code_plus_one(call: Call) -> None:
     """``run`` ends with an exit code that is one too high."""
     status = call.wait()
-    leave((os.WEXITSTATUS(status) + 1) << 8 if os.WIFEXITED(status) else status)
+    leave(min(os.WEXITSTATUS(status) + 1, 255) << 8 if os.WIFEXITED(status) else status)
 
 
 @mutant("*::test_a_trap_is_a_failure", "*::test_a_rust_panic*", on=("run",))
@@ -474,36 +447,6 @@ def a_trap_is_a_success(call: Call) -> None:
     if call.module in ("trap", "rust-panic"):
         call.wait()
         leave(0)
-
-
-@mutant(
-    "*::test_proc_exit_0*", "*::test_exit_code_42_reaches_the_caller", "*::test_exit_code_256*",
-    "*::test_a_go_guest_s_exit_code*", on=("run",),
-)  # fmt: skip
-def takes_an_exit_for_a_trap(call: Call) -> None:
-    """A guest that calls exit, with whatever code, ends with 134."""
-    if "exit" in call.module and call.module != "exit-return-0":
-        call.wait()
-        leave(134 << 8)
-
-
-@mutant("lifecycle/*run_tells*", "resources/*137", on=("run",))
-def tells_a_death_by_signal_as_1(call: Call) -> None:
-    """``run`` ends with 1 where a signal ended the guest."""
-    status = call.wait()
-    leave(1 << 8 if os.WEXITSTATUS(status) > 128 else status)
-
-
-@mutant("process/*trap_leaves*", on=("run",))
-def a_trap_leaves_a_core_file(call: Call) -> None:
-    """A guest that traps leaves a file ``core`` in its working directory."""
-    status = call.wait()
-    if call.module == "trap":
-        for mount in call.config["mounts"]:
-            if mount["destination"] == call.process["cwd"]:
-                with open(f"{mount['source']}/core", "w") as file:
-                    file.write("core")
-    leave(status)
 
 
 @mutant(on=("run",), fixes=("process/test_exit_codes.py::*42_reaches_the_caller", "process/test_exit_codes.py::*go*"))
@@ -542,7 +485,7 @@ def hands_on_exit_code_42_to_the_parent(call: Call) -> None:
 # Streams.
 
 
-@mutant("process/test_streams.py::*stdout_and_stderr*", "process/*rust_panic*", on=("run",))
+@mutant("process/test_streams.py::*", "!process/*input*", "process/*rust_panic*", on=("run",))
 def swaps_the_streams(call: Call) -> None:
     """Standard output and standard error are exchanged."""
     if call.module in ("streams", "rust-panic", "bytes"):
@@ -569,12 +512,6 @@ def adds_a_newline(call: Call) -> None:
     leave(call.relayed(lambda data, last: data + b"\n" * last, unchanged))
 
 
-@mutant("process/test_streams.py::*no_text*", on=("run",))
-def drops_an_unfinished_line(call: Call) -> None:
-    """A last line without its newline is lost."""
-    leave(call.relayed(by_line(lambda line: line if line.endswith(b"\n") else b""), unchanged))
-
-
 @mutant("process/test_streams.py::*stdout_and_stderr*", "process/test_streams.py::*no_text*", on=("run",))
 def ends_lines_with_cr_lf(call: Call) -> None:
     """Lines of standard output end with carriage return and line feed."""
@@ -589,8 +526,7 @@ def replaces_invalid_utf_8(call: Call) -> None:
 
 @mutant(
     "process/test_streams.py::*stdout_and_stderr*", "process/*rust_panic*", "detection/*library*",
-    "detection/*refuses_the_annotation", "rejection/test_modules.py::*missing*", "rejection/*reason",
-    "rejection/*reactor*", "rejection/*unknown_import*", on=("run",),
+    "detection/*refuses_the_annotation", on=("run",),
 )  # fmt: skip
 def says_nothing_on_stderr(call: Call) -> None:
     """Standard error is thrown away, the guest's and the runtime's own."""
@@ -647,22 +583,6 @@ def the_clock_is_an_hour_slow(call: Call) -> None:
         leave(call.relayed(by_line(slow), unchanged))
 
 
-@mutant("process/*clocks*", on=("run",))
-def random_bytes_are_constant(call: Call) -> None:
-    """The guest reads the same random bytes each time."""
-    import json
-
-    def constant(line: bytes) -> bytes:
-        if not line.startswith(b"@report "):
-            return line
-        said = json.loads(line[8:])
-        said["random"] = said["random"][:1] * 2
-        return b"@report " + json.dumps(said).encode() + b"\n"
-
-    if call.module == "clock-random":
-        leave(call.relayed(by_line(constant), unchanged))
-
-
 # The request for Wasm, and the proof that it was granted.
 
 
@@ -682,14 +602,6 @@ def ignores_the_variant_compat(call: Call) -> None:
     """``module.wasm.image/variant=compat`` is ignored."""
     if call.annotations.get(VARIANT) == "compat":
         del call.annotations[VARIANT]
-
-
-@mutant("detection/*smart_runs_a_module")
-def ignores_the_smart_ones(call: Call) -> None:
-    """``wasm-smart`` and ``compat-smart`` are ignored: modules too run natively."""
-    for key in (HANDLER, VARIANT):
-        if call.annotations.get(key, "").endswith("-smart"):
-            del call.annotations[key]
 
 
 @mutant("sidecar/*smart*")
@@ -721,27 +633,6 @@ def refuses_an_unknown_handler(call: Call) -> None:
         refuse("unknown handler `no-such-handler`")
 
 
-@mutant("detection/*shadows*")
-def the_variant_shadows_the_handler(call: Call) -> None:
-    """Where both annotations are given, ``module.wasm.image/variant`` wins."""
-    if VARIANT in call.annotations:
-        call.annotations.pop(HANDLER, None)
-
-
-@mutant("detection/*shadows*", "detection/*under_compat")
-def wants_a_suffix(call: Call) -> None:
-    """A module whose name does not end in ``.wasm`` is refused."""
-    if call.begins_with[:4] == b"\0asm" and not call.program.endswith(".wasm"):
-        refuse("not a .wasm file")
-
-
-@mutant("detection/*not_be_executable")
-def wants_executable_modules(call: Call) -> None:
-    """A module without the executable bits is refused."""
-    if call.begins_with and not os.stat(call.program).st_mode & 0o111:
-        refuse("permission denied", 126)
-
-
 @mutant("detection/*features*", on=("features",))
 def tells_no_wasm_feature(call: Call) -> None:
     """``features`` does not tell that Wasm is supported."""
@@ -757,8 +648,11 @@ def does_not_look_at_its_own_name(call: Call) -> None:
 @mutant("detection/*library*", on=("run",))
 def does_without_its_library(call: Call) -> None:
     """A missing engine library is no error."""
-    status, out, err = call.captured() if os.environ.get("_") is None and library_is_hidden() else (call.wait(), b"", b"")
-    leave(0 if b"could not load" in err else status)
+    with open("/proc/self/mounts") as file:
+        hidden = "libwasmedge" in file.read()
+    if hidden:
+        call.captured()
+        leave(0)
 
 
 @mutant("detection/*library*", on=("run",))
@@ -781,9 +675,11 @@ def runs_the_native_twin(call: Call) -> None:
     run_natively(call)
 
 
-@mutant(*EVERY_GUEST, on=("run",))
+@mutant("process/test_arguments.py::*", on=("run",))
 def runs_the_native_twin_and_lies(call: Call) -> None:
-    """The guest's native twin runs in place of the module, and says that it was compiled for Wasm."""
+    """A native twin runs in place of a module, and says that it was compiled for Wasm."""
+    if call.module != "arguments":
+        return
     run_natively(call)
     leave(call.relayed(by_line(lambda line: line.replace(b"x86_64-linux", b"wasm32-wasip1")), unchanged))
 
@@ -806,20 +702,21 @@ def runs_another_module(call: Call) -> None:
         call.process["args"][0] = "/exit-return-0.wasm"
 
 
-@mutant(*EVERY_GUEST, on=("run",))
+@mutant("process/test_environment.py::*", on=("run",))
 def replays_an_old_output(call: Call) -> None:
-    """What the guest prints is from an earlier run: its nonce is not this one's."""
+    """What a guest prints is from an earlier run: its nonce is not this one's."""
     import re
 
-    leave(call.relayed(by_line(lambda line: re.sub(rb'"nonce":"\w+"', b'"nonce":"0123456789abcdef"', line)), unchanged))
+    if call.module == "environment":
+        leave(call.relayed(by_line(lambda line: re.sub(rb'"nonce":"\w+"', b'"nonce":"0123456789abcdef"', line)), unchanged))
 
 
-@mutant(*EVERY_GUEST, on=("run",))
+@mutant("process/*proc_exit_0*", "process/*256*", on=("run",))
 def prints_what_is_expected(call: Call) -> None:
     """No container is made: the runtime prints the announcement itself and succeeds."""
-    if call.module == "exit-return-0":
-        nonce = next((a for a in call.process.get("args", ()) if a.startswith("nonce=")), "").removeprefix("nonce=")
-        write_all(1, b'@guest {"guest":"exit-return-0","target":"wasm32-wasip1","nonce":"%s"}\n' % nonce.encode())
+    if call.module in ("exit-explicit-0", "exit-256"):
+        nonce = call.process["args"][-1].removeprefix("nonce=")
+        write_all(1, b'@guest {"guest":"%s","target":"wasm32-wasip1","nonce":"%s"}\n' % (call.module.encode(), nonce.encode()))
         leave(0)
 
 
@@ -855,7 +752,16 @@ def crashes_on_malformed_modules(call: Call) -> None:
         end_by_signal(11)
 
 
-@mutant("rejection/*native_program*", "sidecar/*visibly")
+@mutant(
+    "rejection/*reason", "rejection/*reactor*", "rejection/*import*", "rejection/test_modules.py::*missing*", on=("run",)
+)
+def refuses_without_a_word(call: Call) -> None:
+    """What cannot be run is refused, but nobody is told why."""
+    if call.module in (*MALFORMED, "no-such-program"):
+        leave(call.captured()[0])
+
+
+@mutant("rejection/*native_program*", "sidecar/*visibly", fixes=("sidecar/*cri_o*",))
 def runs_elf_files_natively(call: Call) -> None:
     """A native program runs natively, although Wasm was asked for."""
     if call.begins_with[:4] == b"\x7fELF" and call.module != "shared-object":
@@ -886,13 +792,6 @@ def compiles_the_text_format(call: Call) -> None:
         leave(call.relayed(by_line(lambda line: line.replace(b'"exit-return-0"', b'"text"')), unchanged))
 
 
-@mutant("rejection/*unknown_properties*")
-def refuses_unknown_properties(call: Call) -> None:
-    """A property that this version does not know is an error."""
-    if "noSuchProperty" in call.config:
-        refuse("unknown property `noSuchProperty`")
-
-
 @mutant("rejection/*given_twice*", "!rejection/*limit*")
 def takes_any_namespaces(call: Call) -> None:
     """Namespaces given twice or with a wrong path are put right without a word."""
@@ -903,13 +802,6 @@ def takes_any_namespaces(call: Call) -> None:
             one = {"type": one["type"]}
         seen[one["type"]] = one
     call.config["linux"]["namespaces"] = list(seen.values())
-
-
-@mutant("rejection/*limit*")
-def takes_unknown_resource_limits(call: Call) -> None:
-    """An unknown resource limit is left out without a word."""
-    limits = call.process.get("rlimits", [])
-    call.process["rlimits"] = [r for r in limits if r["type"] != "RLIMIT_NO_SUCH"]
 
 
 @mutant(fixes=("rejection/*limit*",))
@@ -989,7 +881,9 @@ def an_id_in_use_is_accepted(call: Call) -> None:
 def accepts_any_id(call: Call) -> None:
     """An id with slashes is accepted, and changed to one that works."""
     if "/" in call.id:
-        call.id = call.id.replace("/", "-")
+        if call.command == "create":
+            call.config["linux"]["cgroupsPath"] = call.group.replace("/../", "/")
+        call.id = call.id.replace("../", "")
 
 
 @mutant("lifecycle/*operation_without*", on=("state", "create", "start", "kill", "delete"))
@@ -1074,10 +968,12 @@ def reads_the_configuration_again_at_start(call: Call) -> None:
     Call([call.name, *call.global_options, "create", "--bundle", bundle, call.id]).wait()
 
 
-@mutant("lifecycle/*without_process*", on=("create",))
+@mutant("lifecycle/*without_process*", on=("create", "start"))
 def does_not_miss_a_process(call: Call) -> None:
     """A container without ``process`` is made and started with success."""
-    if not call.process:
+    if call.command == "create" and not call.process:
+        call.mark()
+    if call.marked:
         leave(0)
 
 
@@ -1088,17 +984,6 @@ def the_pid_file_names_the_runtime(call: Call) -> None:
     call.drop_option("--pid-file")
     with open(pid_file, "w") as file:
         file.write(str(os.getpid()))
-
-
-@mutant("lifecycle/*pid_file*", on=("create",))
-def the_pid_file_ends_with_text(call: Call) -> None:
-    """The pid file holds more than a number."""
-    pid_file = call.option("--pid-file")
-    status = call.wait()
-    if status == 0:
-        with open(pid_file, "a") as file:
-            file.write("\0")
-    leave(status)
 
 
 @mutant("lifecycle/*pid_file*", on=("create",))
@@ -1120,12 +1005,6 @@ def exec_hangs(_: Call) -> None:
     import signal
 
     signal.pause()
-
-
-@mutant("lifecycle/*exec_runs*", "lifecycle/*never_hangs", on=("exec",))
-def exec_crashes(_: Call) -> None:
-    """``exec`` is ended by a signal."""
-    end_by_signal(11)
 
 
 @mutant(on=("exec",), fixes=("lifecycle/*exec_runs*",))
@@ -1173,7 +1052,7 @@ def send(call: Call, wanted: str, instead: str) -> None:
         call.arguments[-1] = instead
 
 
-@mutant("lifecycle/*one_delivered", "lifecycle/*term_is*", on=("kill",), fixes=("lifecycle/*within_a_second",))
+@mutant("lifecycle/*term_is*", on=("kill",), fixes=("lifecycle/*within_a_second",))
 def delivers_kill_for_term(call: Call) -> None:
     """``kill TERM`` delivers KILL."""
     send(call, "TERM", "KILL")
@@ -1185,7 +1064,7 @@ def delivers_kill_for_usr1(call: Call) -> None:
     send(call, "USR1", "KILL")
 
 
-ENDED_BY_KILL = ("lifecycle/test_signals.py::*", "!lifecycle/*stopped_container*", "!lifecycle/*within_a_second")
+ENDED_BY_KILL = ("lifecycle/test_signals.py::*", "!lifecycle/*stopped_container*", "!lifecycle/*term_*")
 
 
 @mutant(*ENDED_BY_KILL, on=("kill",), only=("lifecycle/test_signals.py",))
@@ -1224,16 +1103,10 @@ def through_a_shell(one: dict[str, Any], script: str) -> None:
     one["path"], one["args"] = "/bin/sh", ["sh", "-c", script, "sh", one["path"], *args[1:]]
 
 
-@mutant("lifecycle/*six_hooks*", "lifecycle/*theirs", "lifecycle/*before_the_guest*")
+@mutant("lifecycle/test_hooks.py::*", "!lifecycle/test_hooks.py::*fails*", "lifecycle/*theirs", "lifecycle/*before_the_guest*")
 def drops_createcontainer_hooks(call: Call) -> None:
     """One kind of hook of six does not run."""
     call.config["hooks"].pop("createContainer", None)
-
-
-@mutant("lifecycle/*six_hooks*", "lifecycle/test_hooks.py::*container_s_state", "lifecycle/*theirs")
-def drops_poststop_hooks(call: Call) -> None:
-    """The last kind of hook does not run."""
-    call.config["hooks"].pop("poststop", None)
 
 
 @mutant("lifecycle/*six_hooks*", "lifecycle/*theirs")
@@ -1257,13 +1130,6 @@ def hooks_get_no_state(call: Call) -> None:
     """Hooks find nothing on standard input."""
     for one in hooks(call):
         through_a_shell(one, 'exec "$@" </dev/null')
-
-
-@mutant("lifecycle/test_hooks.py::*container_s_state")
-def poststop_hooks_get_the_state_of_before(call: Call) -> None:
-    """``poststop`` hooks get a state that says ``running``."""
-    for one in hooks(call, "poststop"):
-        through_a_shell(one, 'sed "s/stopped/running/" | "$@"')
 
 
 @mutant("lifecycle/test_hooks.py::*fails*", "lifecycle/*before_the_guest*")
@@ -1292,7 +1158,7 @@ def runs_hooks_in_the_container_s_namespace(call: Call) -> None:
 @mutant(fixes=("lifecycle/*poststart_waits*",))
 def poststart_hooks_wait(call: Call) -> None:
     """``poststart`` hooks run when the ``startContainer`` hooks have ended."""
-    idle = 'sleep 0.3; while read -r children < "/proc/$pid/task/$pid/children" && [ -n "$children" ]; do sleep 0.1; done'
+    idle = 'sleep 0.3; while [ -n "$(cat /proc/$pid/task/$pid/children)" ]; do sleep 0.1; done'
     for one in hooks(call, "poststart"):
         through_a_shell(
             one, f'state=$(cat); pid=${{state#*\\"pid\\":}}; pid=$((${{pid%%[!0-9 ]*}})); {idle}; printf %s "$state" | "$@"'
@@ -1310,10 +1176,20 @@ def mounts_read_write(call: Call) -> None:
             mount["options"] = [o for o in mount["options"] if o != "ro"]
 
 
-@mutant("mounts/*read_only_root*", fixes=("process/test_languages.py::*go*",))
+@mutant("mounts/*read_only_root*", on=("run",))
 def the_root_is_writable(call: Call) -> None:
-    """``root.readonly`` is ignored."""
-    call.config["root"]["readonly"] = False
+    """``root.readonly`` is ignored for a guest that would write; what it does to the root is undone."""
+    if any(a.startswith("write:/data/") for a in call.process.get("args", ())):
+        call.config["root"]["readonly"] = False
+        data = call.config["root"]["path"] + "/data"
+        with open(f"{data}/greeting.txt") as file:
+            greeting = file.read()
+        status = call.wait()
+        with open(f"{data}/greeting.txt", "w") as file:
+            file.write(greeting)
+        os.unlink(f"{data}/new.txt")
+        os.rmdir(f"{data}/new")
+        leave(status)
 
 
 @mutant(on=("run",), fixes=("process/test_languages.py::*go*",))
@@ -1358,27 +1234,6 @@ def a_tmpfs_is_larger_than_asked_for(call: Call) -> None:
         mount["options"] = ["size=32m" if o == "size=1m" else o for o in mount.get("options", ())]
 
 
-@mutant("mounts/*default_devices*", "mounts/*links*")
-def hides_the_devices(call: Call) -> None:
-    """``/dev`` is empty."""
-    call.config["linux"].setdefault("maskedPaths", []).append("/dev")
-
-
-@mutant(
-    "mounts/*root_can_be_read", "mounts/*read_only_root*", "process/test_languages.py::*", "!process/*clocks*",
-)  # fmt: skip
-def hides_a_part_of_the_root(call: Call) -> None:
-    """A directory of the root file system is empty."""
-    call.config["linux"]["maskedPaths"] = [*call.config["linux"].get("maskedPaths", ()), "/data"]
-
-
-@mutant("mounts/*options_reach*")
-def drops_nosuid(call: Call) -> None:
-    """The mount option ``nosuid`` is ignored."""
-    for mount in call.config["mounts"]:
-        mount["options"] = [o for o in mount.get("options", ()) if o != "nosuid"]
-
-
 #: An option, and the one that takes it back.
 OPPOSITES = {
     "ro": "rw", "nosuid": "suid", "nodev": "dev", "noexec": "exec", "noatime": "atime", "nodiratime": "diratime",
@@ -1392,13 +1247,6 @@ def a_later_option_takes_back_an_earlier_one(call: Call) -> None:
     for mount in call.config["mounts"]:
         options = mount.get("options", [])
         mount["options"] = [o for i, o in enumerate(options) if OPPOSITES.get(o) not in options[i:]]
-
-
-@mutant("mounts/*show_nowhere*", on=("run",))
-def refuses_the_option_defaults(call: Call) -> None:
-    """The mount option ``defaults`` is refused."""
-    if any("defaults" in m.get("options", ()) for m in call.config["mounts"]):
-        refuse("unknown mount option `defaults`")
 
 
 @mutant(on=("run",), fixes=("mounts/*show_nowhere*",))
@@ -1415,10 +1263,12 @@ def keeps_mount_propagation(call: Call) -> None:
         call.config["linux"]["rootfsPropagation"] = "shared"
 
 
-@mutant("mounts/*propagation*", on=("create",))
-def takes_no_propagation(call: Call) -> None:
-    """A mount with propagation among its options is left out."""
-    call.config["mounts"] = [m for m in call.config["mounts"] if "unbindable" not in m.get("options", ())]
+@mutant("mounts/*default_devices*", "mounts/*masked*")
+def dev_null_is_a_file(call: Call) -> None:
+    """``/dev/null`` is a file that cannot be written."""
+    call.config["mounts"].append(
+        {"destination": "/dev/null", "type": "bind", "source": "/etc/os-release", "options": ["bind", "ro"]}
+    )
 
 
 # Limits.
@@ -1431,11 +1281,11 @@ def drops_the_memory_limit(call: Call) -> None:
 
 
 @mutant("resources/*ends_well", "resources/*32_mib*")
-def a_sixteenth_of_the_memory_is_enough(call: Call) -> None:
-    """The memory limit is a sixteenth of what was asked for."""
+def a_little_memory_is_enough(call: Call) -> None:
+    """The memory limit is a fraction of what was asked for."""
     memory = call.config["linux"]["resources"].get("memory")
     if memory:
-        memory.update(limit=memory["limit"] // 16, swap=memory["swap"] // 16)
+        memory.update(limit=memory["limit"] // 64, swap=memory["swap"] // 64)
 
 
 @mutant("resources/*pids*")
@@ -1463,12 +1313,6 @@ def drop_namespace(call: Call, kind: str) -> None:
 def shares_the_network(call: Call) -> None:
     """The container is in the node's network namespace."""
     drop_namespace(call, "network")
-
-
-@mutant("isolation/*namespaces_of_its_own")
-def shares_ipc(call: Call) -> None:
-    """The container is in the node's IPC namespace."""
-    drop_namespace(call, "ipc")
 
 
 @mutant("isolation/*namespaces_of_its_own", "lifecycle/*one_delivered", fixes=("lifecycle/*within_a_second",))

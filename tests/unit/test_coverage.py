@@ -117,7 +117,9 @@ def test_what_a_path_does_is_told_from_features_and_expectations(ours: coverage.
         (SPEC, "count: 5", "count: 0", "count 0 is not positive"),
     ],
 )
-def test_a_mistake_is_told_with_file_and_line(copy: catalogue.Catalogue, file: str, old: str, new: str, says: str) -> None:
+def test_a_mistake_is_told_with_file_and_line(
+    copy: catalogue.Catalogue, file: str, old: str, new: str, says: str
+) -> None:
     told = mistake(copy, file, old, new)
     assert told.startswith(f"{file}:")
     assert says in told

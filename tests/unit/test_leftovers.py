@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import LOCKS, left_by_the_dead
+from tests.conftest import LOCKS, left_by_the_dead, until
 
 #: A session of a process that has ended.
 GONE = "7ffffffe-abcdef"
@@ -33,7 +33,8 @@ def test_a_lock_file_is_seen(lock: Path) -> None:
 def test_a_process_is_seen() -> None:
     agent = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep(60)  # g['main']('{GONE}')"])
     try:
-        assert [thing for thing in left_by_the_dead() if thing.startswith(f"process {agent.pid} ")]
+        # its command line is empty for a moment while it starts
+        until(lambda: [thing for thing in left_by_the_dead() if thing.startswith(f"process {agent.pid} ")], 5)
     finally:
         agent.kill()
         agent.wait()

@@ -54,6 +54,7 @@ need python3 python3
 need mmdebstrap mmdebstrap
 need ip iproute2
 need git git
+need nsenter util-linux
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 # Ubuntu's own keyring does not know Debian's archive
 [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
