@@ -7,7 +7,9 @@ ARGS :=
 # The wheels of one resolved set are installed once; a change of pyproject.toml installs again.
 INSTALLED := $(VENV)/.installed-$(shell sha256sum pyproject.toml | cut -c1-12)
 
-.PHONY: conformance test test-all mutants bench coverage clean
+.PHONY: setup conformance test test-all mutants bench coverage clean
+
+setup: $(INSTALLED)
 
 conformance: $(INSTALLED)
 	@sh vms/host/install.sh run

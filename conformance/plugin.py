@@ -42,6 +42,7 @@ class Run:
     """What one pytest process knows of the run it belongs to."""
 
     catalogue: catalogue.Catalogue
+    rootdir: Path
     paths: list[RuntimePath]
     brought: dict[str, Path]
     workloads: tuple[UserWorkload, ...]
@@ -54,7 +55,7 @@ class Run:
 
     def split(self, node_id: str) -> tuple[str, str]:
         """Check id and path name of a node id such as ``suites/a/test_b.py::test_c[crun-wasmedge]``."""
-        check, _, parameters = record.id_of(node_id, self.catalogue.root).partition("[")
+        check, _, parameters = record.id_of(node_id, self.catalogue.root, self.rootdir).partition("[")
         names = [p.name for p in self.paths]
         matching = [n for n in names if parameters.rstrip("]") == n or parameters.startswith(n + "-")]
         return check, max(matching, key=len, default="-")
@@ -120,6 +121,7 @@ def pytest_configure(config: pytest.Config) -> None:
     directory = config.getoption("workloads")
     run = Run(
         catalogue=read,
+        rootdir=config.rootpath,
         paths=paths,
         brought=_usage(_brought, config.getoption("runtime_binary"), paths),
         workloads=_usage(read_user_workloads, Path(directory)) if directory else (),

@@ -27,13 +27,17 @@ OPENING_SECONDS = pytest.StashKey[float]()
 STREAM_BYTES = 8192
 
 
-def id_of(node_id: str, root: Path) -> str:
-    """A pytest node id without the suite directory: stable wherever pytest was started."""
+def id_of(node_id: str, root: Path, rootdir: Path) -> str:
+    """A pytest node id without the suite directory: stable wherever pytest was started.
+
+    Args:
+        node_id: as pytest spells it, relative to its root directory.
+        root: the suite directory.
+        rootdir: pytest's root directory.
+    """
     file, separator, rest = node_id.partition("::")
-    parts = Path(file).parts
-    if root.name in parts:
-        file = Path(*parts[parts.index(root.name) + 1 :]).as_posix()
-    return file + separator + rest
+    place = (rootdir / file).resolve()
+    return (place.relative_to(root).as_posix() if place.is_relative_to(root) else file) + separator + rest
 
 
 def sha256(data: bytes) -> str:
@@ -63,7 +67,7 @@ def make(
 ) -> dict[str, Any]:
     """The record of a check that has just ended; ``judged`` and ``reason`` are still the raw ones."""
     check, path = where
-    row = bare(id_of(item.nodeid, catalogue.root), check, path, raw, message)
+    row = bare(id_of(item.nodeid, catalogue.root, item.config.rootpath), check, path, raw, message)
     row["requirement"] = catalogue.checks[check].requirement
     row["worker"] = getattr(item.config, "workerinput", {}).get("workerid", "master")
     row["started"] = timestamp(report.start)
@@ -106,6 +110,7 @@ def of_expectation(entry: Expectation | None) -> dict[str, Any] | None:
         return None
     return {
         "id": entry.id, "reason": entry.reason, "issue": entry.issue, "reproduction": entry.reproduction, "shows": entry.shows,
+        "when": dict(entry.when),
         "affects": dict(entry.affects), "observed": {k: v for k, v in entry.observed.items() if k[:2] != "__"},
     }  # fmt: skip
 

@@ -145,7 +145,7 @@ class Recorder:
         for node_id in node_ids:
             check, path = self.run.split(node_id)
             requirement = checks[check].requirement if check in checks else ""
-            rows.append({"id": record.id_of(node_id, root), "check": check, "path": path, "requirement": requirement})
+            rows.append({"id": record.id_of(node_id, root, self.run.rootdir), "check": check, "path": path, "requirement": requirement})
         self.planned = [str(row["id"]) for row in rows]
         try:
             write_plan(self.directory, self.id, rows)
@@ -156,7 +156,7 @@ class Recorder:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep a check's record until its clean-up is known, then write it."""
-        key = record.id_of(report.nodeid, self.run.catalogue.root)
+        key = record.id_of(report.nodeid, self.run.catalogue.root, self.run.rootdir)
         row = getattr(report, "conformance", None)
         if report.when == "setup":
             self.setup_seconds[key] = report.duration

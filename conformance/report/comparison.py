@@ -191,7 +191,9 @@ def _facts(run: Run, path: str) -> Row:
 
 
 def _change(before: Row, after: Row, nodes: tuple[Row, Row]) -> Change | None:
-    observed = tuple(_observed(before["observations"], after["observations"]))
+    # a check that was not tried on one side has nothing to show there
+    tried = before["raw"] in _TRIED and after["raw"] in _TRIED
+    observed = tuple(_observed(before["observations"], after["observations"])) if tried else ()
     keys = ("raw", "judged", "skip_reason")
     if not observed and all(before[key] == after[key] for key in keys):
         return None

@@ -9,7 +9,7 @@ from importlib import resources
 
 from conformance.model import printable
 from conformance.report.comparison import Change, Comparison, Difference, Kind, Lone
-from conformance.report.summary import WIDTH, _md, _md_code, _md_table
+from conformance.report.summary import WIDTH, md, md_code, md_table
 
 _HEADINGS = {
     Kind.REGRESSION: "Regressions",
@@ -126,36 +126,36 @@ def markdown(comparison: Comparison) -> str:
     regressed = comparison.count(Kind.REGRESSION)
     parts = [
         f"# Comparison: {'regressions' if regressed else 'no regression'}",
-        _md(f"{comparison.before} → {comparison.after}: {verdict(comparison)}."),
+        md(f"{comparison.before} → {comparison.after}: {verdict(comparison)}."),
     ]
     if comparison.differences:
-        parts += ["## Versions and nodes", _md_table(["what", "before", "after", "paths"], _md_differences(comparison))]
+        parts += ["## Versions and nodes", md_table(["what", "before", "after", "paths"], _md_differences(comparison))]
     parts += [
         "## Raw conformance",
-        _md_table(
+        md_table(
             ["path", "level", "before", "after"],
-            ([_md(_pair(pair)), *map(_md, level)] for pair, levels in comparison.conformance for level in levels),
+            ([md(_pair(pair)), *map(md, level)] for pair, levels in comparison.conformance for level in levels),
         ),
     ]
     for kind, heading in _HEADINGS.items():
         if changes := comparison.of(kind):
             parts += [f"## {heading} ({len(changes)})", "\n".join(map(_md_change, changes))]
     for heading, lone in _lone(comparison):
-        items = "\n".join(f"- {_md_code(one.id)}: {one.judged}" for one in lone)
-        parts += [f"## {_md(heading.capitalize())} ({len(lone)})", items]
-    parts += [_md(f"{note}.") for note in _notes(comparison)]
+        items = "\n".join(f"- {md_code(one.id)}: {one.judged}" for one in lone)
+        parts += [f"## {md(heading.capitalize())} ({len(lone)})", items]
+    parts += [md(f"{note}.") for note in _notes(comparison)]
     return "\n\n".join(parts) + "\n"
 
 
 def _md_differences(comparison: Comparison) -> Iterator[list[str]]:
     for one in comparison.differences:
         paths = ", ".join(one.paths) if _where(comparison, one.paths) else ""
-        yield [_md(one.what), _md(one.before or _NOTHING), _md(one.after or _NOTHING), _md(paths)]
+        yield [md(one.what), md(one.before or _NOTHING), md(one.after or _NOTHING), md(paths)]
 
 
 def _md_change(change: Change) -> str:
-    details = "".join(f"<br>{_md(text)}" for text in _details(change))
-    return f"- {change.before} → **{change.after}** {_md_code(change.id)}{details}"
+    details = "".join(f"<br>{md(text)}" for text in _details(change))
+    return f"- {change.before} → **{change.after}** {md_code(change.id)}{details}"
 
 
 # ---- page

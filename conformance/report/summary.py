@@ -190,17 +190,17 @@ def markdown(run: Run) -> str:
     verdict = {0: "conformant, as far as expected", 1: "not conformant", 2: "interrupted", 3: "incomplete"}
     parts = [
         f"# WebAssembly conformance: {verdict[merged['exit_status']]}",
-        _md(
+        md(
             f"Run {info['id']}, started {info['started']}, testbed {info['testbed']}, "
             f"harness {info['harness']} ({info.get('harness_commit') or 'no commit'})."
         ),
-        _md_table(
+        md_table(
             ["path", "components", "raw conformance", *_COLUMNS, "seconds"],
             (
                 [
-                    _md(name) + (" **(broken)**" if path["broken"] else ""),
-                    _md(_versions(path)),
-                    _md(raw_conformance(path).removeprefix("raw: ")),
+                    md(name) + (" **(broken)**" if path["broken"] else ""),
+                    md(_versions(path)),
+                    md(raw_conformance(path).removeprefix("raw: ")),
                     *map(str, _counts(path["tally"]).values()),
                     f"{path['tally']['seconds']:.1f}",
                 ]
@@ -216,19 +216,19 @@ def markdown(run: Run) -> str:
     if entries:
         parts += [
             "## Expected failures",
-            _md_table(
+            md_table(
                 ["path", "rules", "reason", "issue or reproduction"],
                 (
                     [
-                        _md(path),
-                        _md(
+                        md(path),
+                        md(
                             ", ".join(sorted({r["requirement"] for r in records})[:4])
                             + (", …" if len(records) > 4 else "")
                         ),
-                        _md(expectation["reason"]),
+                        md(expectation["reason"]),
                         _md_link(expectation["issue"])
                         if expectation.get("issue")
-                        else _md_code(expectation.get("reproduction") or ""),
+                        else md_code(expectation.get("reproduction") or ""),
                     ]
                     for expectation, path, records in entries
                 ),
@@ -237,9 +237,9 @@ def markdown(run: Run) -> str:
     nodes = {name: path["facts"]["node"] for name, path in merged["paths"].items() if (path["facts"] or {}).get("node")}
     if nodes:
         keys = [k for k in _NODE_FACTS if any(k in node for node in nodes.values())]
-        rows = ([_md(name), *(_md(str(node.get(key, ""))) for key in keys)] for name, node in nodes.items())
-        parts += ["## Nodes", _md_table(["path", *(key.replace("_", " ") for key in keys)], rows)]
-    parts += [_md(f"Note: {note}.") for note in merged["notes"]]
+        rows = ([md(name), *(md(str(node.get(key, ""))) for key in keys)] for name, node in nodes.items())
+        parts += ["## Nodes", md_table(["path", *(key.replace("_", " ") for key in keys)], rows)]
+    parts += [md(f"Note: {note}.") for note in merged["notes"]]
     return "\n\n".join(parts) + "\n"
 
 
@@ -256,10 +256,10 @@ def _md_problems(merged: Row) -> Iterable[str]:
         items = []
         for record in shown:
             requirement = merged["requirements"].get(record["requirement"])
-            item = f"- {_md_code(record['id'])}<br>{_md(why(record) + _elsewhere(record))}"
+            item = f"- {md_code(record['id'])}<br>{md(why(record) + _elsewhere(record))}"
             if requirement:
                 rule = f"{record['requirement']} ({requirement['level']}, {requirement['basis']})"
-                item += f"<br>{_md_link(requirement['url'], rule)}: {_md(requirement['text'])}"
+                item += f"<br>{_md_link(requirement['url'], rule)}: {md(requirement['text'])}"
             items.append(item)
         if len(records) > len(shown):
             items.append(f"- and {len(records) - len(shown)} more")
@@ -271,12 +271,12 @@ def _versions(path: Row) -> str:
     return ", ".join(f"{name} {version}" for name, version in components.items())
 
 
-def _md_table(headings: list[str], rows: Iterable[list[str]]) -> str:
+def md_table(headings: list[str], rows: Iterable[list[str]]) -> str:
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def _md(text: str) -> str:
+def md(text: str) -> str:
     """``text`` as Markdown that shows it and does nothing else."""
     line = " ".join(printable(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKUP.sub(r"\\\g<0>", line)
@@ -286,16 +286,16 @@ def _md(text: str) -> str:
 _MARKUP = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)")
 
 
-def _md_code(text: str) -> str:
+def md_code(text: str) -> str:
     """``text`` as code; a backtick would end the code, and a bar the cell that it is in."""
     line = " ".join(printable(text).split())
     if "`" in line or "|" in line:
-        return f"<code>{_md(line)}</code>"
+        return f"<code>{md(line)}</code>"
     return f"`{line}`" if line else ""
 
 
 def _md_link(url: str, text: str = "") -> str:
     """A link, or only its text where ``url`` is something else."""
-    shown = _md(text or url)
+    shown = md(text or url)
     safe = url.startswith(("https://", "http://")) and not set(url) & set(" ()<>\"'\\\n|")
     return f"[{shown}]({url})" if safe else shown

@@ -1269,6 +1269,7 @@ def dev_null_is_a_file(call: Call) -> None:
     call.config["mounts"].append(
         {"destination": "/dev/null", "type": "bind", "source": "/etc/os-release", "options": ["bind", "ro"]}
     )
+    call.config["linux"].pop("maskedPaths", None)  # masked by what is at /dev/null
 
 
 # Limits.

@@ -121,12 +121,14 @@ def executable(name: str, place: Path) -> Path:
     text = PROGRAM.read_text()
     lines = text.splitlines()
     wanted = MUTANTS[name].change.__name__
-    for node in reversed(ast.parse(text).body):
+    docstring, *body = ast.parse(text).body
+    for node in reversed(body):
         if isinstance(node, ast.FunctionDef) and node.name != wanted and any("mutant(" in ast.unparse(d) for d in node.decorator_list):
             del lines[node.decorator_list[0].lineno - 1 : node.end_lineno]
+    del lines[: docstring.end_lineno]
     wrapped = FAST_PATH.format(commands="|".join(MUTANTS[name].commands) or "-")
     file = place / f"{name}.py"
-    file.write_text("\n".join([wrapped, *lines[1:]]).replace('CHOSEN = ""', f'CHOSEN = "{name}"', 1) + "\n")
+    file.write_text("\n".join([wrapped, *lines]).replace('CHOSEN = ""', f'CHOSEN = "{name}"', 1) + "\n")
     file.chmod(0o755)
     return file
 
@@ -142,12 +144,13 @@ def matching(patterns: Iterable[str], checks: Iterable[str]) -> tuple[set[str], 
     return found, idle
 
 
-def run_suite(name: str, only: Sequence[str] = ()) -> Observed:
-    """Run the suite against one mutant."""
+def run_suite(name: str, out: Path, only: Sequence[str] = ()) -> Observed:
+    """Run the suite against one mutant; its report goes below ``out``."""
     mutant = MUTANTS[name]
-    place = OUT / "mutants" / name
+    place = out / "mutants" / name
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
+    place = place.resolve()
     files = [f"suites/{file}" for file in only or mutant.only] or ["suites/"]
     argv = [
         sys.executable, "-m", "pytest", *files, f"--runtime={RUNTIME}", "--no-control", "-q",
@@ -191,12 +194,12 @@ def compared(mutant: Mutant, observed: Observed, baseline: Mapping[str, str], kn
     )
 
 
-def tried(name: str, baseline: Future[Observed], known: Iterable[str], only: Sequence[str] = ()) -> Result:
+def tried(name: str, out: Path, baseline: Future[Observed], known: Iterable[str], only: Sequence[str] = ()) -> Result:
     """Run one mutant; again where something differs from what it declares."""
     mutant = MUTANTS[name]
     result = None
     for attempt in range(1, ATTEMPTS + 1):
-        observed = run_suite(name, only)
+        observed = run_suite(name, out, only)
         again = compared(mutant, observed, baseline.result().judged, known)
         result = Result(**{**vars(again), "attempts": attempt})
         if not again.wrong:
@@ -331,6 +334,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-n", type=int, default=min(2, os.cpu_count() or 1), metavar="COUNT", help="mutants at once (default: %(default)s)")
     parser.add_argument("--near", action="store_true", help="run only the files of the checks that a mutant declares")
     parser.add_argument("--list", action="store_true", help="list the mutants and exit")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="for mutants.md and each mutant's report (default: reports/out)")
     parser.add_argument("--json", metavar="FILE", help="also write the results there")
     options = parser.parse_args(arguments)
     patterns = [f"*{p}*" if p.isalnum() else p for p in options.k] or ["*"]
@@ -344,10 +348,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known = rules()
     results: dict[str, Result] = {}
     with ThreadPoolExecutor(options.n) as pool:
-        baseline: Future[Observed] = pool.submit(run_suite, BASELINE)
+        baseline: Future[Observed] = pool.submit(run_suite, BASELINE, options.out)
         # what waits for deadlines goes first, so that nothing waits for it at the end
         order = sorted((n for n in names if n != BASELINE), key=lambda n: not MUTANTS[n].only)
-        running = [pool.submit(tried, n, baseline, known, near(n, known) if options.near else ()) for n in order]
+        running = [pool.submit(tried, n, options.out, baseline, known, near(n, known) if options.near else ()) for n in order]
         if BASELINE in names:
             running.append(pool.submit(lambda: compared(MUTANTS[BASELINE], baseline.result(), baseline.result().judged, known)))
         for done in as_completed(running):
@@ -362,14 +366,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         Path(options.json).write_text(json.dumps([as_json(r) for r in findings.results], indent=1))
     if complete:
-        (OUT / "mutants.md").write_text(report(findings, seconds))
+        (options.out / "mutants.md").write_text(report(findings, seconds))
         print("\n" + "\n".join(matrix(findings)))
         print("\nkillers of each check\n" + "\n".join(killers(findings)))
         print("\nchecks that nobody kills\n" + ("\n".join(unkilled(findings)) or "none"))
-        print(f"\nwritten: {(OUT / 'mutants.md').relative_to(REPOSITORY)}")
+        print(f"\nwritten: {options.out / 'mutants.md'}")
     print("\n" + summary(findings, seconds))
     for line in findings.problems:
-        print(f"problem: {line}")
+        if line.partition(":")[0] not in MUTANTS:  # those were told with the mutant
+            print(f"problem: {line}")
     return 1 if findings.problems else 0
 
 

@@ -53,15 +53,16 @@ def test_what_a_failed_assertion_shows_is_printable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("node_id", "root"),
+    ("node_id", "rootdir"),
     [
-        ("suites/area/test_a.py::test_b[x/y::z]", "/work/main/suites"),
-        ("area/test_a.py::test_b[x/y::z]", "/work/main/suites"),
-        ("deeper/suites/area/test_a.py::test_b[x/y::z]", "/work/main/deeper/suites"),
+        ("suites/area/test_a.py::test_b[x/y::z]", "/checkout"),
+        ("area/test_a.py::test_b[x/y::z]", "/checkout/suites"),
+        ("test_a.py::test_b[x/y::z]", "/checkout/suites/area"),
+        ("../checkout/suites/area/test_a.py::test_b[x/y::z]", "/elsewhere"),
     ],
 )
-def test_an_id_is_the_same_wherever_pytest_was_started(node_id: str, root: str) -> None:
-    assert id_of(node_id, Path(root)) == "area/test_a.py::test_b[x/y::z]"
+def test_an_id_is_the_same_wherever_pytest_was_started(node_id: str, rootdir: str) -> None:
+    assert id_of(node_id, Path("/checkout/suites"), Path(rootdir)) == "area/test_a.py::test_b[x/y::z]"
 
 
 def test_a_record_without_a_container_says_what_went_wrong() -> None:
