@@ -11,21 +11,20 @@ import os
 import sys
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conformance import catalogue, record
-from conformance.build.guests import Corpus, corpus
+from conformance.build.guests import corpus
 from conformance.errors import InfrastructureError, NotRun, UsageError
 from conformance.model import Judged, Raw, RuntimePath, SkipReason
 from conformance.recorder import Recorder
 from conformance.reproduction import write_reproduction
+from conformance.run import Run
 from conformance.session import PathUnderTest, Session, Settings, features_of
 from conformance.testbeds import testbed
-from conformance.user_workloads import UserWorkload
 from conformance.user_workloads import read as read_user_workloads
 from conformance.verdict import Situation, judge
 
@@ -35,30 +34,6 @@ LETTERS = {
     Judged.FIXED: "+", Judged.NOTED: "n", Judged.INCONCLUSIVE: "?", Judged.ERROR: "E", Judged.NOT_RUN: "-",
     Judged.SKIPPED: "s",
 }  # fmt: skip
-
-
-@dataclass
-class Run:
-    """What one pytest process knows of the run it belongs to."""
-
-    catalogue: catalogue.Catalogue
-    rootdir: Path
-    paths: list[RuntimePath]
-    brought: dict[str, Path]
-    workloads: tuple[UserWorkload, ...]
-    testbed: str
-    strict: bool
-    keep: bool
-    session: Session | None = None
-    corpus: Corpus | None = None
-    prepare_error: str = ""
-
-    def split(self, node_id: str) -> tuple[str, str]:
-        """Check id and path name of a node id such as ``suites/a/test_b.py::test_c[crun-wasmedge]``."""
-        check, _, parameters = record.id_of(node_id, self.catalogue.root, self.rootdir).partition("[")
-        names = [p.name for p in self.paths]
-        matching = [n for n in names if parameters.rstrip("]") == n or parameters.startswith(n + "-")]
-        return check, max(matching, key=len, default="-")
 
 
 RUN = pytest.StashKey[Run]()

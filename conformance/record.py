@@ -109,8 +109,8 @@ def of_expectation(entry: Expectation | None) -> dict[str, Any] | None:
     if entry is None:
         return None
     return {
-        "id": entry.id, "reason": entry.reason, "issue": entry.issue, "reproduction": entry.reproduction, "shows": entry.shows,
-        "when": dict(entry.when),
+        "id": entry.id, "reason": entry.reason, "issue": entry.issue, "reproduction": entry.reproduction,
+        "shows": entry.shows, "when": dict(entry.when),
         "affects": dict(entry.affects), "observed": {k: v for k, v in entry.observed.items() if k[:2] != "__"},
     }  # fmt: skip
 

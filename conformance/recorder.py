@@ -13,7 +13,7 @@ import subprocess
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -23,11 +23,9 @@ from conformance.errors import InfrastructureError, UsageError
 from conformance.model import Judged, Raw
 from conformance.report import journal, summary
 from conformance.report.render import render
+from conformance.run import Run
 from conformance.testbeds import testbed
 from conformance.verdict import exit_status
-
-if TYPE_CHECKING:
-    from conformance.plugin import Run
 
 #: What a run's directory holds beside journal and plan.
 REPORTS = ("results.json", "junit.xml", "summary.md", "report.html")
@@ -145,7 +143,14 @@ class Recorder:
         for node_id in node_ids:
             check, path = self.run.split(node_id)
             requirement = checks[check].requirement if check in checks else ""
-            rows.append({"id": record.id_of(node_id, root, self.run.rootdir), "check": check, "path": path, "requirement": requirement})
+            rows.append(
+                {
+                    "id": record.id_of(node_id, root, self.run.rootdir),
+                    "check": check,
+                    "path": path,
+                    "requirement": requirement,
+                }
+            )
         self.planned = [str(row["id"]) for row in rows]
         try:
             write_plan(self.directory, self.id, rows)

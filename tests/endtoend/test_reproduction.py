@@ -50,7 +50,9 @@ def test_every_expected_failure_shows_without_the_harness(recorded: journal.Run,
 
         said = (done.stdout + done.stderr).decode("utf-8", "replace")
         shows = record["expectation"]["shows"]
-        missing = [text for text in ([shows] if shows else traces(record["expectation"]["observed"])) if text not in said]
+        missing = [
+            text for text in ([shows] if shows else traces(record["expectation"]["observed"])) if text not in said
+        ]
         assert done.ok, (record["id"], done)
         assert missing == [], (record["id"], done)
         pinned = record["expectation"]["observed"].get("marker")
