@@ -57,6 +57,18 @@ def test_the_pids_limit_is_set_and_leaves_room_for_the_engine(path):
     assert 1 <= int(values["pids.current"]) <= 16
 
 
+@requirement("OCI-PIDS-LIMIT-HOLDS")
+@needs(Feature.NATIVE)
+@needs_node("cgroup:pids")
+def test_a_fork_bomb_stops_at_the_pids_limit(path):
+    result = path.run("fork-bomb", limits=Limits(pids=24))
+
+    assert result.proven
+    assert 10 < result.report["forks"] < 24
+    assert result.report["errno"] == "EAGAIN"
+    assert result.leftovers == ()
+
+
 @requirement("OCI-CPU-QUOTA")
 @needs(Feature.LIFECYCLE)
 @needs_node("cgroup:cpu")

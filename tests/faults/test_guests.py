@@ -42,6 +42,28 @@ def test_100_mib_of_output_are_read_bounded_and_recorded_bounded(suite: Suite, r
     assert len(ran.output) < 10_000
 
 
+def test_a_guest_that_floods_stderr_or_fills_a_mount_disturbs_nobody(suite: Suite, run_suite: Runner) -> None:
+    suite.checks("""
+        def test_endless_stderr_ends_at_the_deadline(path):
+            result = path.run("flood", args=["stderr"], max_output_bytes=65536, timeout_seconds=2)
+            assert result.proven
+            assert result.timed_out
+            assert result.completed.truncated
+            assert len(result.stderr) == 65536
+
+        def test_a_full_mount_is_an_error_for_the_guest_only(path):
+            small = {"destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["size=2m"]}
+            result = path.run("files", extra_mounts=[small], args=["fill:/mnt/large", "write:/mnt/more:x"])
+            assert result.proven
+            assert [r["errno"] for r in result.reports] == ["ENOSPC", "ENOSPC"]
+
+        def test_the_next_guest_is_not_disturbed(path):
+            assert path.run("exit-return-0").proven
+    """)
+    ran = run_suite(suite)
+    assert ran.exit_code == 0, ran.output
+
+
 @pytest.fixture
 def hostile(suite: Suite) -> Suite:
     """A check that fails, so that what the guest printed is shown."""

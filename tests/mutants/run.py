@@ -123,7 +123,11 @@ def executable(name: str, place: Path) -> Path:
     wanted = MUTANTS[name].change.__name__
     docstring, *body = ast.parse(text).body
     for node in reversed(body):
-        if isinstance(node, ast.FunctionDef) and node.name != wanted and any("mutant(" in ast.unparse(d) for d in node.decorator_list):
+        if (
+            isinstance(node, ast.FunctionDef)
+            and node.name != wanted
+            and any("mutant(" in ast.unparse(d) for d in node.decorator_list)
+        ):
             del lines[node.decorator_list[0].lineno - 1 : node.end_lineno]
     del lines[: docstring.end_lineno]
     wrapped = FAST_PATH.format(commands="|".join(MUTANTS[name].commands) or "-")
@@ -135,7 +139,7 @@ def executable(name: str, place: Path) -> Path:
 
 def matching(patterns: Iterable[str], checks: Iterable[str]) -> tuple[set[str], list[str]]:
     """Checks that globs name (``!GLOB`` takes out), and the globs that name none."""
-    known, found, idle = list(checks), set(), []
+    known, found, idle = list(checks), set[str](), list[str]()
     for pattern in patterns:
         hits = set(fnmatch.filter(known, pattern.removeprefix("!")))
         if not hits:
@@ -190,7 +194,11 @@ def compared(mutant: Mutant, observed: Observed, baseline: Mapping[str, str], kn
         wrong.append(f"pytest ended with {observed.exit_code}, not {expected}")
     order = list(judged)
     return Result(
-        mutant, observed, tuple(sorted(red | noted, key=order.index)), tuple(sorted(better, key=order.index)), tuple(wrong)
+        mutant,
+        observed,
+        tuple(sorted(red | noted, key=order.index)),
+        tuple(sorted(better, key=order.index)),
+        tuple(wrong),
     )
 
 
@@ -247,7 +255,11 @@ def matrix(findings: Findings) -> list[str]:
     lines = [f"{i:3} {r.mutant.name}" for i, r in enumerate(results, 1)]
     lines.append("")
     for digit in (100, 10, 1):
-        lines.append(" " * width + "  " + "".join(str(i // digit % 10) if i >= digit else " " for i in range(1, len(results) + 1)))
+        lines.append(
+            " " * width
+            + "  "
+            + "".join(str(i // digit % 10) if i >= digit else " " for i in range(1, len(results) + 1))
+        )
     for check in findings.running:
         cells = [
             ("#" if r.observed.judged[check] in RED else "n") if check in r.killed_by
@@ -263,7 +275,9 @@ def killers(findings: Findings) -> list[str]:
     lines = []
     for check in findings.running:
         names = findings.killers(check)
-        known = "" if findings.baseline[check] == "passed" else f"fails on the real {BINARY} ({findings.baseline[check]})"
+        known = (
+            "" if findings.baseline[check] == "passed" else f"fails on the real {BINARY} ({findings.baseline[check]})"
+        )
         said = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
         lines.append(f"{findings.rules[check].level:6} {check}: {'; '.join(filter(None, (known, said))) or 'nobody'}")
     return lines
@@ -300,7 +314,13 @@ def report(findings: Findings, seconds: float) -> str:
         "Problems": [f"- {line}" for line in findings.problems] or ["None."],
         "Checks that nobody kills": [f"- {line}" for line in unkilled(findings)] or ["None."],
         "Killers of each check": [f"- {line}" for line in killers(findings)],
-        "Matrix": ["`#` red, `n` noted as failing, `+` a known failure is gone, blank: not run", "", "```", *matrix(findings), "```"],
+        "Matrix": [
+            "`#` red, `n` noted as failing, `+` a known failure is gone, blank: not run",
+            "",
+            "```",
+            *matrix(findings),
+            "```",
+        ],
     }
     head = f"# Mutants\n\n{summary(findings, seconds)}\n"
     return head + "".join(f"\n## {title}\n\n" + "\n".join(lines) + "\n" for title, lines in parts.items())
@@ -331,10 +351,22 @@ def as_json(result: Result) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("-k", action="append", default=[], metavar="GLOB", help="only these mutants; repeatable")
-    parser.add_argument("-n", type=int, default=min(2, os.cpu_count() or 1), metavar="COUNT", help="mutants at once (default: %(default)s)")
+    parser.add_argument(
+        "-n",
+        type=int,
+        default=min(2, os.cpu_count() or 1),
+        metavar="COUNT",
+        help="mutants at once (default: %(default)s)",
+    )
     parser.add_argument("--near", action="store_true", help="run only the files of the checks that a mutant declares")
     parser.add_argument("--list", action="store_true", help="list the mutants and exit")
-    parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="for mutants.md and each mutant's report (default: reports/out)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=OUT,
+        metavar="DIR",
+        help="for mutants.md and each mutant's report (default: reports/out)",
+    )
     parser.add_argument("--json", metavar="FILE", help="also write the results there")
     options = parser.parse_args(arguments)
     patterns = [f"*{p}*" if p.isalnum() else p for p in options.k] or ["*"]
@@ -351,9 +383,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         baseline: Future[Observed] = pool.submit(run_suite, BASELINE, options.out)
         # what waits for deadlines goes first, so that nothing waits for it at the end
         order = sorted((n for n in names if n != BASELINE), key=lambda n: not MUTANTS[n].only)
-        running = [pool.submit(tried, n, options.out, baseline, known, near(n, known) if options.near else ()) for n in order]
+        running = [
+            pool.submit(tried, n, options.out, baseline, known, near(n, known) if options.near else ()) for n in order
+        ]
         if BASELINE in names:
-            running.append(pool.submit(lambda: compared(MUTANTS[BASELINE], baseline.result(), baseline.result().judged, known)))
+            running.append(
+                pool.submit(lambda: compared(MUTANTS[BASELINE], baseline.result(), baseline.result().judged, known))
+            )
         for done in as_completed(running):
             result = done.result()
             results[result.mutant.name] = result

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import REPOSITORY
 
 UNBROKEN = "unbroken-but-in-the-way"
-#: One or more of each kind: configuration, arguments, exit codes, streams, signals, state, hooks, proof, and two that fix.
+#: One or more of each kind, and two that repair something.
 VARIED = [
     "drops-one-variable", "drops-empty-arguments", "a-trap-is-a-success", "cuts-output-at-64-kib",
     "delivers-kill-for-usr1", "kill-of-a-stopped-container-succeeds", "reverses-the-hooks-of-a-kind",
@@ -27,7 +27,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     """All of them, run once, by name."""
     place = tmp_path_factory.mktemp("mutants")
     chosen = [word for name in (UNBROKEN, *VARIED) for word in ("-k", name)]
-    argv = [sys.executable, "tests/mutants/run.py", "--near", f"--json={place / 'results.json'}", f"--out={place}", *chosen]
+    argv = [
+        sys.executable,
+        "tests/mutants/run.py",
+        "--near",
+        f"--json={place / 'results.json'}",
+        f"--out={place}",
+        *chosen,
+    ]
     done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
     file = place / "results.json"
     assert file.exists(), done.stdout + done.stderr

@@ -61,6 +61,7 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-ven
 if [ "${1:-run}" = test ]; then
     need ssh openssh-client
     need ssh-keygen openssh-client
+    need faketime faketime
     need cc gcc
     need chromium chromium
     need chromedriver chromium-driver

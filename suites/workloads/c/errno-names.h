@@ -9,7 +9,7 @@ static inline const char *errno_name(int number) {
     static char other[] = "errno-0000";
     switch (number) {
 #define NAME(symbol) case symbol: return #symbol;
-    NAME(ENOENT) NAME(EACCES) NAME(EPERM) NAME(EROFS) NAME(EXDEV) NAME(ENOTDIR)
+    NAME(ENOENT) NAME(EAGAIN) NAME(EACCES) NAME(EPERM) NAME(EROFS) NAME(EXDEV) NAME(ENOTDIR)
     NAME(EISDIR) NAME(ELOOP) NAME(ENOSPC) NAME(EBADF) NAME(ENOSYS) NAME(EINVAL)
     NAME(EEXIST) NAME(ENOTEMPTY) NAME(ETXTBSY) NAME(EFBIG)
 #ifdef ENOTCAPABLE
