@@ -168,6 +168,7 @@ class ContainerSpec:
         args: the whole argument vector, the module's path first.
         env: ``KEY=value`` strings, in order; nothing is added to them.
         stdin: bytes for the guest, then end of file.
+        systemd_cgroup: let systemd make the cgroup, as a scope named ``conformance-ID``.
         annotations: those that ask for Wasm, unless a check sets its own.
         oci: changes merged into ``config.json`` (needs ``Feature.OCI_CONFIG``).
         extra_mounts: entries of ``mounts`` in the words of config.md, after ``mounts``.
@@ -193,6 +194,7 @@ class ContainerSpec:
     stdin: bytes = b""
     hold_stdin: bool = False
     tty: bool = False
+    systemd_cgroup: bool = False
     annotations: Mapping[str, str] = field(default_factory=dict)
     oci: Mapping[str, Any] = field(default_factory=dict)
     extra_mounts: tuple[Mapping[str, Any], ...] = ()

@@ -67,6 +67,8 @@ def make(
 ) -> dict[str, Any]:
     """The record of a check that has just ended; ``judged`` and ``reason`` are still the raw ones."""
     check, path = where
+    # pytest escapes the lines of our own reprs; each of those begins with two blanks
+    message = message.replace("\\n  ", "\n  ")
     row = bare(id_of(item.nodeid, catalogue.root, item.config.rootpath), check, path, raw, message)
     row["requirement"] = catalogue.checks[check].requirement
     row["worker"] = getattr(item.config, "workerinput", {}).get("workerid", "master")

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tenacity import Retrying, retry_if_result, stop_after_delay
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from conformance import cgroups, oci_config, proof
 from conformance.errors import InfrastructureError
@@ -226,7 +226,8 @@ class Launcher:
 
     def argv_for(self, spec: ContainerSpec, command: str, *arguments: str) -> list[str]:
         """The same for one container, with what its spec puts around the runtime."""
-        return [*spec.wrapped_in, spec.binary or self.binary, *self.argv(command, *arguments)[1:]]
+        driver = ["--systemd-cgroup"] if spec.systemd_cgroup else []
+        return [*spec.wrapped_in, spec.binary or self.binary, *driver, *self.argv(command, *arguments)[1:]]
 
     def bundle(self, spec: ContainerSpec) -> str:
         return str(self.bundles / spec.id)
@@ -241,7 +242,9 @@ class Launcher:
         hooks = {**spec.hooks, TAKE_A_SNAPSHOT: [hook, *spec.hooks.get(TAKE_A_SNAPSHOT, [])]}
         config = oci_config.configuration(
             spec,
-            cgroups_path=f"{self.cgroup_of(spec.id)}/container",
+            cgroups_path=f"system.slice:conformance:{spec.id}"
+            if spec.systemd_cgroup
+            else f"{self.cgroup_of(spec.id)}/container",
             hooks=hooks,
             cgroup_v2=self.node.facts["cgroup_mode"] == "v2",
         )
@@ -393,6 +396,16 @@ class OciContainer:
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else 0.0,
         )  # fmt: skip
         return bool(waiting(self.cpu_seconds_used, during_seconds=0.1) >= cpu_seconds)
+
+    def wait_until_status(self, wanted: str, timeout_seconds: float = 5.0) -> str:
+        """Wait until the state has this status; the last one seen. A v1 freezer freezes by and by."""
+        waiting = Retrying(
+            retry=retry_if_result(lambda status: status != wanted),
+            stop=stop_after_delay(timeout_seconds),
+            wait=wait_fixed(0.02),
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else "",
+        )
+        return str(waiting(lambda: self.status))
 
     def rewrite_config(self, changes: Mapping[str, Any]) -> None:
         """Change ``config.json`` of the bundle, as somebody might after ``create``."""

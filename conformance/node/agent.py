@@ -722,6 +722,7 @@ def facts():
         "controllers": sorted(controllers),
         "cap_sys_resource": bool(held >> CAP_SYS_RESOURCE & 1),
         "apparmor": read_text("/sys/module/apparmor/parameters/enabled").strip() == "Y",
+        "systemd": os.path.isdir("/run/systemd/system"),
         "selinux": os.path.exists("/sys/fs/selinux/enforce"),
         "seccomp": os.path.exists("/proc/sys/kernel/seccomp"),
         "binfmt_wasm": binfmt_wasm(),

@@ -91,13 +91,27 @@ def test_the_usual_seccomp_profile_is_active_and_lets_the_engine_work(path):
     assert process.status["Seccomp"] == "2"
 
 
+@requirement("OCI-OOM-SCORE-LOWER")
+@needs(Feature.LIFECYCLE, Feature.OCI_CONFIG)
+@needs_node("cap_sys_resource")
+def test_the_oom_score_adjustment_can_be_lowered(path):
+    process = status(path, oci={"process": {"oomScoreAdj": -500}})
+
+    assert process.oom_score_adj == "-500"
+
+
 @requirement("OCI-APPARMOR")
 @needs(Feature.LIFECYCLE, Feature.OCI_CONFIG)
 @needs_node("apparmor")
 def test_the_apparmor_profile_is_active_on_the_guest(path):
-    process = status(path, oci={"process": {"apparmorProfile": "unconfined"}})
+    profile = "profile conformance-guest flags=(attach_disconnected) {\n  file,\n  capability,\n  signal,\n  unix,\n}\n"
+    loaded = path.node.run(["apparmor_parser", "--replace"], stdin=profile.encode())
+    assert loaded.ok
 
-    assert process.apparmor.startswith("unconfined")
+    process = status(path, oci={"process": {"apparmorProfile": "conformance-guest"}})
+
+    path.observe(label=process.apparmor)
+    assert process.apparmor == "conformance-guest (enforce)"
 
 
 @requirement("OCI-HOSTNAME")

@@ -220,7 +220,7 @@ def test_pause_stops_a_busy_guest_and_resume_lets_it_go_on(path):
     assert container.wait_until_output()
 
     paused = container.pause()
-    status = container.status
+    status = container.wait_until_status("paused")
     while_paused = container.cpu_seconds_used(during_seconds=0.3)
     resumed = container.resume()
     goes_on = container.wait_until_busy()

@@ -100,6 +100,9 @@ if ! virsh -c qemu:///system version >/dev/null 2>&1; then
         as_root systemctl start virtlogd libvirtd
     else
         say "starting libvirt (no systemd here)"
+        # As udev would set it. Where root can open it and QEMU's user cannot, libvirt examines
+        # QEMU anew at every step, a minute each.
+        [ ! -c /dev/kvm ] || { as_root chgrp kvm /dev/kvm && as_root chmod 660 /dev/kvm; }
         as_root mkdir -p /run/libvirt
         as_root virtlogd -d
         as_root libvirtd -d
