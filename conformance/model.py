@@ -117,6 +117,7 @@ class RuntimePath:
         control: the same launcher with the native twin.
         features: what the path offers beyond its launcher.
         lacks: launcher features that this path does not offer.
+        rootless_options: of the runtime, where an ordinary user starts it.
         components: Debian packages (or components) whose versions belong in a record.
     """
 
@@ -134,6 +135,7 @@ class RuntimePath:
     control: str | None = None
     features: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
+    rootless_options: tuple[str, ...] = ()
     file: Path = Path()
     line: int = 0
 
@@ -169,6 +171,7 @@ class ContainerSpec:
         env: ``KEY=value`` strings, in order; nothing is added to them.
         stdin: bytes for the guest, then end of file.
         systemd_cgroup: let systemd make the cgroup, as a scope named ``conformance-ID``.
+        rootless: start the runtime as an ordinary user, in a user namespace and without cgroup.
         annotations: those that ask for Wasm, unless a check sets its own.
         oci: changes merged into ``config.json`` (needs ``Feature.OCI_CONFIG``).
         extra_mounts: entries of ``mounts`` in the words of config.md, after ``mounts``.
@@ -195,6 +198,7 @@ class ContainerSpec:
     hold_stdin: bool = False
     tty: bool = False
     systemd_cgroup: bool = False
+    rootless: bool = False
     annotations: Mapping[str, str] = field(default_factory=dict)
     oci: Mapping[str, Any] = field(default_factory=dict)
     extra_mounts: tuple[Mapping[str, Any], ...] = ()

@@ -73,6 +73,19 @@ def configuration(
     return merged(config, spec.oci)
 
 
+def for_ordinary_user(config: Mapping[str, Any], uid: int) -> dict[str, Any]:
+    """The configuration for a runtime that an ordinary user starts: one user is mapped, and no cgroup is made.
+
+    Args:
+        config: of a container that root would start.
+        uid: user and group that become 0 in the container.
+    """
+    linux = {key: value for key, value in config["linux"].items() if key not in ("cgroupsPath", "resources")}
+    mapping = [{"containerID": 0, "hostID": uid, "size": 1}]
+    linux["namespaces"] = [*linux["namespaces"], {"type": "user"}]
+    return {**config, "linux": {**linux, "uidMappings": mapping, "gidMappings": mapping}}
+
+
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """``base`` with ``changes`` laid over it: mappings merge, ``None`` removes a key, the rest replaces."""
     result = dict(base)

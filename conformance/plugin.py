@@ -19,12 +19,12 @@ import pytest
 from conformance import catalogue, record
 from conformance.build.guests import corpus
 from conformance.errors import InfrastructureError, NotRun, UsageError
-from conformance.model import Judged, Raw, RuntimePath, SkipReason
+from conformance.model import Judged, Raw, RuntimePath, SkipReason, printable
 from conformance.recorder import Recorder
 from conformance.reproduction import write_reproduction
 from conformance.run import Run
 from conformance.session import PathUnderTest, Session, Settings, features_of
-from conformance.testbeds import testbed
+from conformance.testbeds import diagnostics, testbed
 from conformance.user_workloads import read as read_user_workloads
 from conformance.verdict import Situation, judge
 
@@ -234,12 +234,23 @@ def pytest_runtest_makereport(
     if report.when == "setup" and report.passed:
         return report
     raw, message = _raw(item, report, error)
+    if raw is Raw.ERROR and isinstance(error, InfrastructureError) and not isinstance(error, NotRun):
+        message += _diagnostics(item, run)
     row = record.make(item, run.catalogue, raw, message, report, run.split(item.nodeid))
     row["skip_reason"] = item.stash.get(SKIP_REASON, None)
     row["observations"] = record.plain(row["observations"])
     _judge(item, run, raw, row, report)
     report.conformance = record.plain(row)  # type: ignore[attr-defined]
     return report
+
+
+def _diagnostics(item: pytest.Item, run: Run) -> str:
+    """What the node's own logs say, below the line that says what went wrong."""
+    wanted = getattr(item, "callspec", None) and item.callspec.params.get("path")  # type: ignore[attr-defined]
+    if not isinstance(wanted, RuntimePath) or run.prepare_error:
+        return ""
+    told = diagnostics(run.testbed, wanted.node)
+    return "".join(f"\n--- {name}\n{printable(text)}" for name, text in told.items())
 
 
 def _raw(item: pytest.Item, report: pytest.TestReport, error: BaseException | None) -> tuple[Raw, str]:

@@ -24,7 +24,7 @@ from conformance.model import Judged, Raw
 from conformance.report import journal, summary
 from conformance.report.render import render
 from conformance.run import Run
-from conformance.testbeds import testbed
+from conformance.testbeds import finish, testbed
 from conformance.verdict import exit_status
 
 #: What a run's directory holds beside journal and plan.
@@ -56,6 +56,7 @@ class Recorder:
         self.said: set[tuple[str, str]] = set()
         self.problem = ""
         self.interrupted = False
+        self.told: list[str] = []
 
     # ---- before the first check
 
@@ -185,7 +186,7 @@ class Recorder:
     def _write(self, row: dict[str, Any]) -> None:
         facts = row.pop("path_facts", None)
         if row["judged"] == Judged.ERROR:
-            cause = (row["path"], row["message"])
+            cause = (row["path"], row["message"].partition("\n")[0])  # below it may stand what the node's logs said
             if cause in self.said:
                 row["raw"] = row["judged"] = Judged.NOT_RUN.value  # another worker met the same cause: one error
             self.said.add(cause)
@@ -208,7 +209,13 @@ class Recorder:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Set the exit code once, and render the reports."""
+        """Set the exit code once, render the reports, and stop what the testbed started."""
+        try:
+            self._conclude(session)
+        finally:
+            self.told = finish(self.run.testbed, self.run.keep)
+
+    def _conclude(self, session: pytest.Session) -> None:
         if self.journal is None or session.exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
         interrupted = self.interrupted or session.exitstatus == pytest.ExitCode.INTERRUPTED
@@ -239,6 +246,8 @@ class Recorder:
         except UsageError as error:
             write(str(error), red=True)
             return
+        for line in self.told:
+            write(line)
         directory = self.directory.resolve()
         shown = directory.relative_to(Path.cwd()) if directory.is_relative_to(Path.cwd()) else directory
         write(f"{shown}/: " + "  ".join(sorted(f.name for f in directory.iterdir() if f.is_file())))

@@ -206,10 +206,10 @@ def virtual_machine_argv(disk: Path, *, accelerator: str, memory_mib: int, cpus:
     """
     model = "host" if accelerator == "kvm" else "max"
     return [
-        "qemu-system-x86_64", "-nodefaults", "-accel", accelerator, "-cpu", model, "-m", str(memory_mib), "-smp", str(cpus),
-        "-drive", f"file={disk},if=virtio,format=qcow2", "-vga", "none", "-display", "none", "-serial", "stdio", "-monitor", "none",
+        "qemu-system-x86_64", "-nodefaults", "-accel", accelerator, "-cpu", model, "-m", str(memory_mib),
+        "-smp", str(cpus), "-drive", f"file={disk},if=virtio,format=qcow2,cache=unsafe", "-vga", "none",
+        "-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot", "-device", "virtio-rng-pci",
         "-netdev", f"user,id=net0,hostfwd=tcp:127.0.0.1:{ssh_port}-:22", "-device", "virtio-net-pci,netdev=net0",
-        "-device", "virtio-rng-pci", "-no-reboot",
     ]  # fmt: skip
 
 

@@ -123,7 +123,7 @@ def _entries(name: str, source: Path, objects: Path) -> Mapping[str, dict[str, A
     for path in sorted(source.rglob("*")):
         target = f"/{path.relative_to(source)}"
         if path.is_symlink():
-            found[target] = {"link": os.readlink(path)}
+            found[target] = {"link": str(path.readlink())}
         elif path.is_file():
             found[target] = _object(path, objects, stat.S_IMODE(path.stat().st_mode))
     return found

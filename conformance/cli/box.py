@@ -17,8 +17,8 @@ from conformance.build.staging import stage
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See :class:`conformance.cli.Command`."""
-    parser.add_argument("--describe", action="store_true", help="print what the Vagrantfile needs, as JSON; builds no box")
-    parser.add_argument("--stage", metavar="MACHINE", help="lay out what MACHINE is provisioned with; print the directory")
+    parser.add_argument("--describe", action="store_true", help="print what the Vagrantfile needs; build no box")
+    parser.add_argument("--stage", metavar="MACHINE", help="lay out what MACHINE is provisioned with, print where")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -24,6 +24,8 @@ from conformance.node import steps as s
 #: A runtime's own bookkeeping command that takes longer than this hangs.
 COMMAND_TIMEOUT_SECONDS = 10.0
 MEMORY_PEAK = ("memory.peak", "memory.max_usage_in_bytes")
+#: Starts the runtime where a check asks for a rootless container; in the container it is root.
+ORDINARY_USER = 1000
 TAKE_A_SNAPSHOT = "createRuntime"
 
 
@@ -138,7 +140,7 @@ class Launcher:
         )  # fmt: skip
         cgroup = self.cgroup_of(spec.id)
         remove = [] if self.keep_bundles else [s.Remove(bundle)]
-        config, _, ran, hook, peak, groups, state, *_ = self.node.batch([
+        _, config, _, ran, hook, peak, groups, state, *_ = self.node.batch([
             *self.write_bundle(bundle, spec), run, s.Read(f"{bundle}/snapshot"), s.CgroupRead(cgroup, MEMORY_PEAK),
             s.CgroupList(cgroup), s.Has(f"{self.state_root}/{spec.id}"), s.CgroupRemove(cgroup, kill=True), *remove,
         ])  # fmt: skip
@@ -185,7 +187,7 @@ class Launcher:
             max_output_bytes=spec.max_output_bytes,
             console_socket=f"{bundle}/console.sock" if spec.tty else None,
         )  # fmt: skip
-        config, _, created, pid, hook = self.node.batch([
+        _, config, _, created, pid, hook = self.node.batch([
             *self.write_bundle(bundle, spec), create, s.Read(pid_file), s.Read(f"{bundle}/snapshot"),
         ])  # fmt: skip
         self._check_written(config)
@@ -207,16 +209,21 @@ class Launcher:
         """
         bundle = self.bundle(spec)
         run = s.Run(
-            self.argv_for(spec, "run", "--bundle", bundle, spec.id), stdin=spec.stdin, hold_stdin=spec.hold_stdin,
+            self.argv_for(spec, "run", "--bundle", bundle, "--pid-file", f"{bundle}/pid", spec.id), stdin=spec.stdin, hold_stdin=spec.hold_stdin,
             timeout_seconds=spec.timeout_seconds, keep=True, until_output=proof.ANNOUNCEMENT.decode(),
             max_output_bytes=spec.max_output_bytes,
         )  # fmt: skip
-        config, _, started, hook = self.node.batch(
-            [*self.write_bundle(bundle, spec), run, s.Read(f"{bundle}/snapshot")]
+        _, config, _, started, pid, hook = self.node.batch(
+            [*self.write_bundle(bundle, spec), run, s.Read(f"{bundle}/pid"), s.Read(f"{bundle}/snapshot")]
         )
         self._check_written(config)
-        snapshot = proof.parse_hook(hook.blobs[0]) if hook.blobs else None
-        return OciContainer(self, spec, bundle, completed(run, started), 0, "", snapshot)
+        text = pid.blobs[0].decode("ascii", "replace").strip() if pid.blobs else ""
+        number = int(text) if text.isdigit() else 0
+        # what an ordinary user's runtime has made, that user's hook may not look into; root may, while the guest waits
+        snapshot = self.node.snapshot(number) if spec.rootless and number else None
+        if snapshot is None and hook.blobs:
+            snapshot = proof.parse_hook(hook.blobs[0])
+        return OciContainer(self, spec, bundle, completed(run, started), number, text, snapshot, of_runtime=True)
 
     # ---- pieces
 
@@ -226,8 +233,14 @@ class Launcher:
 
     def argv_for(self, spec: ContainerSpec, command: str, *arguments: str) -> list[str]:
         """The same for one container, with what its spec puts around the runtime."""
-        driver = ["--systemd-cgroup"] if spec.systemd_cgroup else []
-        return [*spec.wrapped_in, spec.binary or self.binary, *driver, *self.argv(command, *arguments)[1:]]
+        options = ["--systemd-cgroup"] if spec.systemd_cgroup else []
+        if spec.rootless:
+            options += self.path.rootless_options
+            state = f"{self.bundle(spec)}/state"
+            user = ["setpriv", f"--reuid={ORDINARY_USER}", f"--regid={ORDINARY_USER}", "--clear-groups", "env"]
+            words = [*user, f"XDG_RUNTIME_DIR={self.bundle(spec)}", self.binary, *options, "--root", state]
+            return [*words, command, *arguments]
+        return [*spec.wrapped_in, spec.binary or self.binary, *options, *self.argv(command, *arguments)[1:]]
 
     def bundle(self, spec: ContainerSpec) -> str:
         return str(self.bundles / spec.id)
@@ -239,7 +252,8 @@ class Launcher:
     def write_bundle(self, bundle: str, spec: ContainerSpec) -> list[s.Step]:
         """The steps that lay out a bundle."""
         hook = {"path": "/bin/sh", "args": ["sh", self.hook_file, f"{bundle}/snapshot"]}
-        hooks = {**spec.hooks, TAKE_A_SNAPSHOT: [hook, *spec.hooks.get(TAKE_A_SNAPSHOT, [])]}
+        ours = [] if spec.rootless else [hook]
+        hooks = {**spec.hooks, TAKE_A_SNAPSHOT: [*ours, *spec.hooks.get(TAKE_A_SNAPSHOT, [])]}
         config = oci_config.configuration(
             spec,
             cgroups_path=f"system.slice:conformance:{spec.id}"
@@ -248,7 +262,10 @@ class Launcher:
             hooks=hooks,
             cgroup_v2=self.node.facts["cgroup_mode"] == "v2",
         )
+        if spec.rootless:
+            config = oci_config.for_ordinary_user(config, ORDINARY_USER)
         return [
+            s.Mkdir(bundle, 0o777 if spec.rootless else 0o755),
             s.Write(f"{bundle}/config.json", json.dumps(config, indent=1).encode()),
             s.CgroupMake(self.cgroup_of(spec.id)),
         ]
@@ -290,6 +307,7 @@ class OciContainer:
         pid: from the pid file; 0 when there is none.
         pid_text: what the pid file held.
         hook: the process as the createRuntime hook saw it.
+        of_runtime: ``wait`` is about the runtime's own process, which is still there.
     """
 
     launcher: Launcher
@@ -300,6 +318,7 @@ class OciContainer:
     pid_text: str
     hook: ProcessSnapshot | None
     commands: tuple[str, ...] = ()
+    of_runtime: bool = False
 
     def __post_init__(self) -> None:
         self.commands = (self.created.command,)
@@ -424,7 +443,7 @@ class OciContainer:
     def wait(self, timeout_seconds: float = 10.0) -> RunResult:
         """Wait for the guest's end, as the parent of its process: its own exit code or signal."""
         launcher = self.launcher
-        step = s.Wait(self.created.handle, self.pid or None, timeout_seconds)
+        step = s.Wait(self.created.handle, None if self.of_runtime else self.pid or None, timeout_seconds)
         ended, peak = launcher.node.batch([step, s.CgroupRead(launcher.cgroup_of(self.id), MEMORY_PEAK)])
         done = completed(s.Run(self.created.argv), ended)
         if self.spec.hold_stdin and not done.timed_out:

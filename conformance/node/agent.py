@@ -400,7 +400,8 @@ class Agent:
         return {}, []
 
     def step_mkdir(self, step, _blob):
-        os.makedirs(step["path"], mode=step.get("mode", 0o755), exist_ok=True)
+        os.makedirs(step["path"], exist_ok=True)
+        os.chmod(step["path"], step.get("mode", 0o755))  # whatever the umask says
         return {}, []
 
     def step_list(self, step, _blob):

@@ -47,6 +47,30 @@ class Testbed(Protocol):
         ...
 
 
+class Finishing(Protocol):
+    """What a module in this package may offer besides: nodes that outlive the process that opens them."""
+
+    def finish(self, keep: bool) -> list[str]:
+        """After the last check: stop what :meth:`Testbed.prepare` started; returns what to tell the user."""
+        ...
+
+    def diagnostics(self, kind: str) -> dict[str, str]:
+        """What the node's logs say now, by name, for the record of a check that met an error; bounded."""
+        ...
+
+
+def finish(option: str, keep: bool) -> list[str]:
+    """End a run on this testbed, in the process that prepared it."""
+    bed, _ = testbed(option)
+    return cast(Finishing, bed).finish(keep) if hasattr(bed, "finish") else []
+
+
+def diagnostics(option: str, kind: str) -> dict[str, str]:
+    """What a node's logs say, on a testbed that can tell."""
+    bed, _ = testbed(option)
+    return cast(Finishing, bed).diagnostics(kind) if hasattr(bed, "diagnostics") else {}
+
+
 def names() -> list[str]:
     """Every testbed there is."""
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "enclosure")

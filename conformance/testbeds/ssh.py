@@ -35,15 +35,33 @@ def open_node(kind: str, address: str, session: str) -> Node:
         raise UsageError(f"--testbed=ssh://{address}: {error}") from error
     if not host:
         raise UsageError("--testbed=ssh://user@host:port needs a host")
+    reach = client(os.environ.get("CONFORMANCE_SSH_CONFIG", ""))
+    if port:
+        reach += ["-p", str(port)]
+    if user:
+        reach += ["-l", user]
+    return Node(f"ssh {host}", [*reach, "--", host, agent_command(session, root=user == "root")], session)
+
+
+def client(config: str = "") -> list[str]:
+    """The ssh client with what every connection of ours needs: no questions, and a dead peer is noticed.
+
+    Args:
+        config: an ssh_config to use instead of the user's own.
+    """
     argv = ["ssh", "-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_TIMEOUT_SECONDS}",
             "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]  # fmt: skip
-    if config := os.environ.get("CONFORMANCE_SSH_CONFIG"):
-        argv += ["-F", config]
-    if port:
-        argv += ["-p", str(port)]
-    if user:
-        argv += ["-l", user]
-    sudo = "" if user == "root" else 'test "$(id -u)" = 0 || exec sudo -n '
+    return [*argv, "-F", config] if config else argv
+
+
+def agent_command(session: str, *, root: bool) -> str:
+    """The shell command that becomes the node agent there, through sudo where we are not root.
+
+    Args:
+        session: names its directory and cgroups.
+        root: the user that logs in is known to be root.
+    """
     python = f"python3 -I -c {shlex.quote(Node.bootstrap(session))}"
-    command = f"{sudo}{python}; exec {python}" if sudo else f"exec {python}"
-    return Node(f"ssh {host}", [*argv, "--", host, command], session)
+    if root:
+        return f"exec {python}"
+    return f'test "$(id -u)" = 0 || exec sudo -n {python}; exec {python}'

@@ -113,6 +113,8 @@ def main(stage):
         record[name] = {"digest": row["digest"], "files": sorted(row["files"])}
         save(record)
         print("%-12s %.12s -> %.12s installed (%d files)" % (name, before["digest"], row["digest"], len(changed)))
+    if not wanted:
+        print("no components are staged: the packages are all there is")
     for name in manifest["missing"]:
         print("%-12s is not built yet: this machine has its packages only" % name)
 

@@ -22,4 +22,9 @@ if ! grep -qs "$search" /etc/sudoers.d/conformance; then
     echo "Defaults secure_path=\"$search\"" > /etc/sudoers.d/conformance
     chmod 440 /etc/sudoers.d/conformance
 fi
-exec python3 "$stage/install.py" "$stage"
+
+# What is written here is what the testbed compares: only a finished installation says it.
+manifest=$(sha256sum < "$stage/manifest.json")
+rm -f /var/lib/conformance-provisioned
+python3 "$stage/install.py" "$stage"
+echo "${manifest%% *}" > /var/lib/conformance-provisioned
