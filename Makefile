@@ -17,7 +17,8 @@ conformance: $(INSTALLED)
 
 test: $(INSTALLED)
 	@sh vms/host/install.sh test
-	$(BIN)/pytest tests/ $(ARGS)
+	@$(BIN)/conformance build
+	$(BIN)/pytest tests/unit tests/endtoend tests/faults tests/mutants $(ARGS)
 
 test-all: test mutants
 

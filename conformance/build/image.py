@@ -157,7 +157,7 @@ def _bootstrap(name: str, wanted: Recipe, target: Path) -> None:
     for path, text in wanted.files.items():
         place = f'"$1"/{shlex.quote(path.lstrip("/"))}'
         argv.append(f'--customize-hook=mkdir -p "$(dirname {place})" && printf %s {shlex.quote(text)} > {place}')
-    argv += [f"--customize-hook={_FORGET}", wanted.suite, str(target), *_mirrors(wanted.suite)]
+    argv += [f"--customize-hook={_FORGET}", wanted.suite, str(target), *mirrors(wanted.suite)]
     log = command.log_path(f"image-{name}")
     code = command.run(argv, log=log, timeout_seconds=BUILD_TIMEOUT_SECONDS)
     if code != 0:
@@ -185,7 +185,7 @@ def _apt_options() -> tuple[str, ...]:
 
 
 @functools.cache
-def _mirrors(suite: str) -> tuple[str, ...]:
+def mirrors(suite: str) -> tuple[str, ...]:
     """apt lines for the mirror the host itself uses; none (mmdebstrap's default) if it shows none."""
     shown = _output(["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Created-By: Packages"])
     rows = {tuple(line.split("|", 2)) for line in shown.splitlines()}

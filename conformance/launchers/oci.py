@@ -209,7 +209,8 @@ class Launcher:
         """
         bundle = self.bundle(spec)
         run = s.Run(
-            self.argv_for(spec, "run", "--bundle", bundle, "--pid-file", f"{bundle}/pid", spec.id), stdin=spec.stdin, hold_stdin=spec.hold_stdin,
+            self.argv_for(spec, "run", "--bundle", bundle, "--pid-file", f"{bundle}/pid", spec.id),
+            stdin=spec.stdin, hold_stdin=spec.hold_stdin,
             timeout_seconds=spec.timeout_seconds, keep=True, until_output=proof.ANNOUNCEMENT.decode(),
             max_output_bytes=spec.max_output_bytes,
         )  # fmt: skip

@@ -24,8 +24,13 @@ from rich.table import Table
 
 from conformance import catalogue
 from conformance.build.guests import corpus
+from conformance.build.image import image
+from conformance.errors import InfrastructureError
 from conformance.launchers import oci
 from conformance.session import PathUnderTest, Session, Settings
+
+sys.path.insert(0, str(Path(__file__).parent))
+import peer  # noqa: E402
 
 REPOSITORY = Path(__file__).parents[2]
 FIRST_CHECK = "suites/process/test_exit_codes.py::test_returning_from_main_is_exit_code_0"
@@ -42,9 +47,12 @@ def main() -> int:
     """Measure and print; exit code 0 unless a run fails."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cold", action="store_true", help="also from an empty cache (minutes)")
+    parser.add_argument("--peer", action="store_true", help="also crun's own test suite on the same node (a minute)")
     parser.add_argument("--runs", type=int, default=30, metavar="N", help="containers in the bare comparison")
     options = parser.parse_args()
     rows = [*first_verdict(), *whole_suite([]), *whole_suite(["-n", "2"]), *bare(options.runs)]
+    if options.peer:
+        rows += peer_suite()
     if options.cold:
         rows += cold()
     table = Table("what", "measured", "goal", title="make bench")
@@ -141,6 +149,18 @@ def bare(runs: int) -> Iterable[Row]:
         ("the harness: path.run()", f"{by_us * 1000:.1f} ms a container", ""),
         ("harness / shell loop", f"{by_us / by_shell:.2f}", "1.5"),
     ]
+
+
+def peer_suite() -> Iterable[Row]:
+    """crun's own tests, per test."""
+    version = image("node").packages["crun"]
+    try:
+        found = peer.run(version)
+    except InfrastructureError as error:
+        return [("crun's own test suite", str(error), "")]
+    each = found.seconds / max(found.tests, 1)
+    told = f"{each:.2f} s a test ({found.tests} tests, {found.failed} failed, {found.seconds:.0f} s)"
+    return [(f"crun's own test suite, {version}", told, "")]
 
 
 def cold() -> Iterable[Row]:

@@ -43,7 +43,7 @@ ATTEMPTS = 2
 #: Python reads it as a string. The name is handed on where it is not crun's own.
 FAST_PATH = """#!/bin/sh
 ''':'
-case $3 in {commands}) exec /usr/bin/python3 -IS "$0" "$@" ;; esac
+case " $3 $4 " in {commands}) exec /usr/bin/python3 -IS "$0" "$@" ;; esac
 [ "${{0##*/}}" = crun ] || exec /usr/bin/python3 -IS "$0" "$@"
 exec /usr/bin/crun "$@"
 '''"""
@@ -130,7 +130,7 @@ def executable(name: str, place: Path) -> Path:
         ):
             del lines[node.decorator_list[0].lineno - 1 : node.end_lineno]
     del lines[: docstring.end_lineno]
-    wrapped = FAST_PATH.format(commands="|".join(MUTANTS[name].commands) or "-")
+    wrapped = FAST_PATH.format(commands="|".join(f'*" {c} "*' for c in MUTANTS[name].commands) or "-")
     file = place / f"{name}.py"
     file.write_text("\n".join([wrapped, *lines]).replace('CHOSEN = ""', f'CHOSEN = "{name}"', 1) + "\n")
     file.chmod(0o755)
@@ -170,6 +170,9 @@ def run_suite(name: str, out: Path, only: Sequence[str] = ()) -> Observed:
         return Observed({}, None, time.monotonic() - started, f"no end within {DEADLINE_SECONDS:.0f} s")
     seconds = time.monotonic() - started
     (place / "pytest.txt").write_text(done.stdout + done.stderr)
+    if not (place / "results.jsonl").exists():
+        said = done.stderr[-300:].strip()
+        return Observed({}, done.returncode, seconds, f"pytest ended with {done.returncode}: {said}")
     rows = (json.loads(line) for line in (place / "results.jsonl").read_text().splitlines())
     judged = {row["check"]: row["judged"] for row in rows if row["kind"] == "record"}
     problem = "" if judged else f"pytest ended with {done.returncode}: {done.stdout[-300:]}"
@@ -185,7 +188,7 @@ def compared(mutant: Mutant, observed: Observed, baseline: Mapping[str, str], kn
     wrong = [observed.problem] if observed.problem else []
     for wanted, found, word in ((mutant.kills, red | noted, "red"), (mutant.fixes, better, "fixed")):
         declared, idle = matching(wanted, known)
-        declared &= set(judged)
+        declared &= {check for check, outcome in judged.items() if outcome != "skipped"}
         wrong += [f"no check is called {pattern}" for pattern in idle]
         wrong += [f"not {word}: {check}" for check in sorted(declared - found)]
         wrong += [f"{word}, undeclared: {check} ({judged[check]})" for check in sorted(found - declared)]
@@ -354,7 +357,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "-n",
         type=int,
-        default=min(2, os.cpu_count() or 1),
+        default=(os.cpu_count() or 1) + 1,
         metavar="COUNT",
         help="mutants at once (default: %(default)s)",
     )
