@@ -38,6 +38,14 @@ _PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY"
 _APT_SETTINGS = ("Acquire::http::Proxy", "Acquire::https::Proxy", "Acquire::https::CaInfo")
 
 
+#: In mount and PID namespaces of its own: whatever way a build ends, the kernel takes its mounts
+#: of /proc, /sys and /dev and every process with it. Stdin is the lifeline, as in builder.py.
+ENCLOSED = (
+    "unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c",
+    'exec 3<&0; "$@" </dev/null 3<&- & p=$!; { cat >/dev/null; kill -KILL "$p"; } <&3 & wait "$p"', "build",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What an image is made of.
@@ -149,7 +157,7 @@ def _read(place: Path, content: str) -> Image:
 def _bootstrap(name: str, wanted: Recipe, target: Path) -> None:
     if not shutil.which("mmdebstrap"):
         raise InfrastructureError("mmdebstrap is not installed", hint="install it: apt-get install mmdebstrap")
-    argv = [*cache.as_root(), *_environment(), "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"]
+    argv = [*cache.as_root(), *_environment(), *ENCLOSED, "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"]
     argv += [f"--include={','.join(wanted.packages)}", '--aptopt=Acquire::Retries "3"']
     argv += [f"--aptopt={option}" for option in _apt_options()]
     argv += [f"--dpkgopt=path-exclude={pattern}" for pattern in _UNWANTED]
@@ -159,7 +167,7 @@ def _bootstrap(name: str, wanted: Recipe, target: Path) -> None:
         argv.append(f'--customize-hook=mkdir -p "$(dirname {place})" && printf %s {shlex.quote(text)} > {place}')
     argv += [f"--customize-hook={_FORGET}", wanted.suite, str(target), *mirrors(wanted.suite)]
     log = command.log_path(f"image-{name}")
-    code = command.run(argv, log=log, timeout_seconds=BUILD_TIMEOUT_SECONDS)
+    code = command.run(argv, log=log, timeout_seconds=BUILD_TIMEOUT_SECONDS, lifeline=True)
     if code != 0:
         again = shlex.join(f"./{name}-again" if word == str(target) else word for word in argv)
         raise InfrastructureError(

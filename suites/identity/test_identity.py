@@ -111,7 +111,10 @@ def test_the_apparmor_profile_is_active_on_the_guest(path):
     process = status(path, oci={"process": {"apparmorProfile": "conformance-guest"}})
 
     path.observe(label=process.apparmor)
-    assert process.apparmor == "conformance-guest (enforce)"
+    # a distribution's own profile of the runtime may be stacked below: conformance-guest//&crun (mixed)
+    label, _, mode = process.apparmor.partition(" ")
+    assert "conformance-guest" in label.split("//&")
+    assert mode in ("(enforce)", "(mixed)")
 
 
 @requirement("OCI-HOSTNAME")

@@ -30,10 +30,11 @@ def test_a_namespace_given_twice_or_of_another_type_is_refused(path):
 
     results = {name: path.run("exit-return-0", oci={"linux": {"namespaces": given}}) for name, given in wrong.items()}
 
-    path.observe(accepted=[name for name, result in results.items() if result.guest_started])
+    left = [name for name, result in results.items() if result.leftovers]
+    path.observe(accepted=[name for name, result in results.items() if result.guest_started], left=left)
     assert [name for name, result in results.items() if result.guest_started] == []
     assert [name for name, result in results.items() if result.exit_code in (0, None)] == []
-    assert [name for name, result in results.items() if result.leftovers] == []
+    assert left == []
 
 
 @requirement("OCI-UNKNOWN-IGNORED")

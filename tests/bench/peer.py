@@ -58,7 +58,9 @@ def run(version: str) -> Peer:
             settings = ["env", "OCI_RUNTIME=/usr/bin/crun", f"INIT={there}/init"]
             done = node.run([*settings, "python3", name], timeout_seconds=120)
             said = done.stdout.decode("utf-8", "replace")
-            counted = [line for line in re.findall(r"^(?:not )?ok .*", said, re.MULTILINE) if "SKIP" not in line.upper()]
+            counted = [
+                line for line in re.findall(r"^(?:not )?ok .*", said, re.MULTILINE) if "SKIP" not in line.upper()
+            ]
             tests_run += len(counted)
             failed += sum(line.startswith("not ok") for line in counted)
             seconds += done.seconds
