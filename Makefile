@@ -7,7 +7,7 @@ ARGS :=
 # The wheels of one resolved set are installed once; a change of pyproject.toml installs again.
 INSTALLED := $(VENV)/.installed-$(shell sha256sum pyproject.toml | cut -c1-12)
 
-.PHONY: setup conformance test test-all mutants bench coverage clean
+.PHONY: setup conformance test test-all mutants bench coverage clean box vms test-vms bench-vms
 
 setup: $(INSTALLED)
 
@@ -29,6 +29,20 @@ mutants: $(INSTALLED)
 bench: $(INSTALLED)
 	@sh vms/host/install.sh run
 	$(BIN)/python tests/bench/bench.py $(ARGS)
+
+# The Vagrant box; a machine made of it; the tests that boot machines. See docs/vms.md.
+box: $(INSTALLED)
+	@sh vms/host/install.sh vms
+	@$(BIN)/conformance box
+
+vms: box
+	vagrant up low-level
+
+test-vms: box
+	$(BIN)/pytest tests/vms $(ARGS)
+
+bench-vms: box
+	$(BIN)/python tests/bench/vms.py $(ARGS)
 
 coverage: $(INSTALLED)
 	$(BIN)/conformance coverage --write docs/coverage.md

@@ -157,7 +157,8 @@ def _read(place: Path, content: str) -> Image:
 def _bootstrap(name: str, wanted: Recipe, target: Path) -> None:
     if not shutil.which("mmdebstrap"):
         raise InfrastructureError("mmdebstrap is not installed", hint="install it: apt-get install mmdebstrap")
-    argv = [*cache.as_root(), *_environment(), *ENCLOSED, "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"]
+    argv = [*cache.as_root(), *_environment(), *ENCLOSED, "mmdebstrap", "--mode=root"]
+    argv += ["--variant=minbase", "--format=directory"]
     argv += [f"--include={','.join(wanted.packages)}", '--aptopt=Acquire::Retries "3"']
     argv += [f"--aptopt={option}" for option in _apt_options()]
     argv += [f"--dpkgopt=path-exclude={pattern}" for pattern in _UNWANTED]

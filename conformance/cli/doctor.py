@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conformance.build import cache
+from conformance.build.accelerator import MINIMUM_QEMU, qemu_version, remembered
 from conformance.cli.stop import kept
 from conformance.testbeds import as_root
 from conformance.testbeds.enclosure import CGROUP_PREFIX, LOCKS, hierarchies
@@ -26,6 +27,9 @@ from conformance.verdict import CONFORMANT, INFRASTRUCTURE_FAILED
 MINIMUM_PYTHON = (3, 11)
 #: Both images, the corpus and a run's upper layer.
 MINIMUM_FREE_MIB = 3000
+#: What installs Vagrant, libvirt and QEMU; on Debian 12 QEMU from its backports.
+VMS = "sh vms/host/install.sh vms"
+PLUGIN = "vagrant plugin list | grep -q '^vagrant-libvirt ' || { echo vagrant-libvirt is not installed >&2; exit 1; }"
 OVERLAY = """mount -t tmpfs none "$2" && mkdir "$2/u" "$2/w" "$2/m" &&
 mount -t overlay -o "lowerdir=$1,upperdir=$2/u,workdir=$2/w" none "$2/m"
 """
@@ -129,9 +133,26 @@ def _cgroups() -> Iterator[Finding]:
     )  # fmt: skip
 
 
-def _kvm() -> Iterator[Finding]:
+def _virtual_machines() -> Iterator[Finding]:
+    """Only told: a run in the sandbox needs none of it."""
+    for name in ("vagrant", "virsh"):
+        where = shutil.which(name)
+        yield Finding(name, None, where or "not installed: no --testbed=vagrant", "" if where else VMS)
+    if shutil.which("vagrant"):
+        plugin = _tried(["sh", "-c", PLUGIN])
+        yield Finding("plug-in", None, plugin or "vagrant-libvirt is there", VMS if plugin else "")
+    if shutil.which("virsh"):
+        problem = _tried(["virsh", "-c", "qemu:///system", "version"])
+        yield Finding("libvirt", None, problem or "answers on qemu:///system", VMS if problem else "")
+    version = qemu_version()
+    shown = ".".join(map(str, version)) if version else "not installed"
+    enough = version[:1] >= (MINIMUM_QEMU,)
+    shown += "" if enough else f", {MINIMUM_QEMU} or newer is needed"
+    yield Finding("qemu", None, shown, "" if enough else VMS)
     there = os.access("/dev/kvm", os.R_OK | os.W_OK)
-    yield Finding("/dev/kvm", None, "usable" if there else "not usable: virtual machines would be slow")
+    tried = {"kvm": "an ordinary guest boots with it", "tcg": "no ordinary guest boots with it: machines are emulated"}
+    untried = "can be opened; tried when the box is built" if there else "cannot be opened: machines are emulated"
+    yield Finding("/dev/kvm", None, tried.get(remembered(), untried))
 
 
 def _disk() -> Iterator[Finding]:
@@ -189,5 +210,5 @@ def _tried(argv: list[str]) -> str:
 
 
 LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
-    _root, _python, _programs, _namespaces, _overlay, _cgroups, _kvm, _disk, _leftovers,
+    _root, _python, _programs, _namespaces, _overlay, _cgroups, _virtual_machines, _disk, _leftovers,
 )  # fmt: skip

@@ -722,7 +722,9 @@ def facts():
         "cgroup_mode": mode,
         "controllers": sorted(controllers),
         "cap_sys_resource": bool(held >> CAP_SYS_RESOURCE & 1),
-        "apparmor": read_text("/sys/module/apparmor/parameters/enabled").strip() == "Y",
+        # enabled, and not only in the kernel: profiles can be loaded from here
+        "apparmor": read_text("/sys/module/apparmor/parameters/enabled").strip() == "Y"
+        and os.path.isdir("/sys/kernel/security/apparmor"),
         "systemd": os.path.isdir("/run/systemd/system"),
         "selinux": os.path.exists("/sys/fs/selinux/enforce"),
         "seccomp": os.path.exists("/proc/sys/kernel/seccomp"),

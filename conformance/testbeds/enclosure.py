@@ -46,6 +46,11 @@ def checked(result: int, what: str) -> None:
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
+def reason(error: OSError) -> str:
+    """One line; with the file where the error has one."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
+
+
 def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
     checked(
         libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data.encode()),
@@ -229,10 +234,17 @@ def die_with_parent() -> None:
     checked(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "parent-death signal")
 
 
-def become_first_process(what: dict[str, Any], place: str, mode: str, controllers: list[str]) -> None:
-    """Inside the new PID namespace: build the root and become the agent."""
+def become_first_process(what: dict[str, Any], place: str, mode: str, cgroups: dict[str, str]) -> None:
+    """Inside the new PID namespace: join the sandbox's groups, build the root and become the agent.
+
+    Only this process joins: on cgroup v2 a group can hand controllers down only when it holds no
+    other process, and whoever is in the new cgroup namespace could not leave the group again.
+    """
     die_with_parent()
-    lay_out(what["image"], place, mode, controllers, what["sizes"])
+    for directory in cgroups.values():
+        Path(directory, "cgroup.procs").write_text("0")
+    checked(libc.unshare(CLONE_NEWCGROUP), "unshare the cgroup namespace")
+    lay_out(what["image"], place, mode, list(cgroups), what["sizes"])
     name = what["hostname"].encode()
     checked(libc.sethostname(name, len(name)), "sethostname")
     loopback_up()
@@ -256,35 +268,22 @@ def describe(lock: int, cgroups: list[str], first: int | None = None) -> None:
 
 
 def enclose(what: dict[str, Any], place: str, mode: str, cgroups: dict[str, str], lock: int) -> int:
-    """Join the cgroups, leave every namespace, start PID 1 and wait for it."""
+    """Leave the other namespaces, start PID 1 and wait for it."""
     die_with_parent()
-    home = hierarchy_of_self() if mode == "v2" else ""
-    for directory in cgroups.values():
-        Path(directory, "cgroup.procs").write_text(str(os.getpid()))
-    flags = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
+    flags = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
     checked(libc.unshare(flags), "unshare")
     first = os.fork()
     if first == 0:
         try:
-            become_first_process(what, place, mode, list(cgroups))
+            become_first_process(what, place, mode, cgroups)
         except OSError as error:
-            print(f"sandbox: {error.strerror or error}", file=sys.stderr)
+            print(f"sandbox: {reason(error)}", file=sys.stderr)
         os._exit(3)
     describe(lock, list(cgroups.values()), first)
-    if home:
-        # only PID 1 may stay: it moves to a leaf and hands the controllers down
-        Path(home, "cgroup.procs").write_text(str(os.getpid()))
     for descriptor in (0, 1):
         os.close(descriptor)
     _, status = os.waitpid(first, 0)
     return os.waitstatus_to_exitcode(status)
-
-
-def hierarchy_of_self() -> str:
-    mode, parents = hierarchies()
-    assert mode == "v2"
-    path = Path("/proc/self/cgroup").read_text().splitlines()[-1].split(":", 2)[2]
-    return parents[""] + path
 
 
 def main() -> int:
@@ -313,14 +312,14 @@ def main() -> int:
                 try:
                     code = enclose(what, str(place), mode, cgroups, file.fileno())
                 except OSError as error:
-                    print(f"sandbox: {error.strerror or error}", file=sys.stderr)
+                    print(f"sandbox: {reason(error)}", file=sys.stderr)
                 os._exit(code if code >= 0 else 3)
             for descriptor in (0, 1):
                 os.close(descriptor)
             _, status = os.waitpid(child, 0)
             return os.waitstatus_to_exitcode(status)
         except OSError as error:
-            print(f"sandbox: {error.strerror or error}", file=sys.stderr)
+            print(f"sandbox: {reason(error)}", file=sys.stderr)
             return 3
         finally:
             left = remove_cgroups(list(cgroups.values()))

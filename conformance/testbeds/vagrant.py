@@ -150,7 +150,8 @@ def _place(kind: str, suffix: str) -> Path:
     """A file of a machine of this clone; the Vagrantfile names the console in the same way."""
     directory = cache.root() / "vms"
     directory.mkdir(parents=True, exist_ok=True)
-    return directory / f"{kind}-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}.{suffix}"
+    own = os.environ.get("VAGRANT_DOTFILE_PATH") or str(ROOT)
+    return directory / f"{kind}-{hashlib.sha256(own.encode()).hexdigest()[:6]}.{suffix}"
 
 
 def _vagrant(verb: str, *words: str, timeout_seconds: float = UP_SECONDS) -> None:
@@ -193,7 +194,8 @@ def _state(kind: str) -> str:
 
 def _refuse_other_box(kind: str, wanted: box.Box | None) -> None:
     """A machine that was made of another box is not what the recipes say."""
-    meta = ROOT / ".vagrant" / "machines" / kind / _provider() / "box_meta"
+    own = Path(os.environ.get("VAGRANT_DOTFILE_PATH") or ROOT / ".vagrant")
+    meta = own / "machines" / kind / _provider() / "box_meta"
     if wanted is None or not meta.is_file():
         return
     version = json.loads(meta.read_text()).get("version", "0")

@@ -45,7 +45,8 @@ def test_no_path_leads_out_of_the_container(path):
     up = "/".join([".."] * 12)
 
     result = path.run("files", mounts=[Mount(shared, "/mnt")], args=[
-        f"read:/{up}{secret}/secret.txt", f"read:{up}{secret}/secret.txt", "read:/mnt/link",
+        f"read:{secret}/secret.txt", f"read:/{up}{secret}/secret.txt",
+        f"read:{up}{secret}/secret.txt", "read:/mnt/link",
         f"read:/proc/1/root{secret}/secret.txt", f"read:/proc/self/root{secret}/secret.txt",
         f"read:/proc/self/cwd/{up}{secret}/secret.txt", f"symlink:/mnt/made:{secret}/secret.txt", "read:/mnt/made",
     ])  # fmt: skip

@@ -116,3 +116,4 @@ def test_the_default_devices_are_there(path):
 
     assert result.proven
     assert [r["ok"] for r in result.reports] == [True] * 4
+    assert [r["kind"] for r in result.reports[1:3]] == ["character-device"] * 2

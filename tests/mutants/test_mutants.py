@@ -18,7 +18,7 @@ VARIED = [
     "drops-one-variable", "drops-empty-arguments", "a-trap-is-a-success", "cuts-output-at-64-kib",
     "delivers-kill-for-usr1", "kill-of-a-stopped-container-succeeds", "reverses-the-hooks-of-a-kind",
     "runs-the-native-twin-and-lies", "drops-the-memory-limit", "an-unknown-container-is-stopped",
-    "hands-on-exit-code-42", "refuses-an-unknown-handler",
+    "hands-on-exit-code-42", "knows-handlers-and-marks",
 ]  # fmt: skip
 
 

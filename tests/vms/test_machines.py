@@ -1,0 +1,118 @@
+"""The box under plain QEMU, and Vagrant as a person uses it. Minutes, where instructions are emulated."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from conformance.build import box
+from conformance.build.accelerator import accelerator
+from tests.vms.conftest import MACHINE, Machines
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_the_box_s_disk_starts_under_plain_qemu(tmp_path: Path) -> None:
+    port = free_port()
+    disk = box.overlay_of(box.box(print), tmp_path / "disk.qcow2")
+    argv = box.virtual_machine_argv(disk, accelerator=accelerator(), memory_mib=768, cpus=2, ssh_port=port)
+    console = tmp_path / "console"
+    with console.open("wb") as output:
+        qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            deadline = time.monotonic() + 300
+            greeting = b""
+            while not greeting.startswith(b"SSH-2.0") and time.monotonic() < deadline and qemu.poll() is None:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as there:
+                    there.settimeout(5)
+                    greeting = there.recv(64)
+                time.sleep(0.2)
+            assert greeting.startswith(b"SSH-2.0"), console.read_text(errors="replace")[-2000:]
+        finally:
+            qemu.kill()
+            qemu.wait(20)
+
+
+def test_up_provisions_and_the_machine_says_what_it_is(machine: Machines) -> None:
+    assert f'"box": "{box.box(print).digest}"' in machine.ssh("cat /etc/conformance-image")
+    assert "v2" in machine.ssh("stat -fc %T /sys/fs/cgroup | sed s/cgroup2fs/v2/; systemctl is-system-running --wait")
+    assert machine.ssh("systemctl --failed --no-legend") == ""
+    assert "running" in machine("status", MACHINE)
+
+
+def test_the_insecure_key_is_replaced(machine: Machines) -> None:
+    assert "insecure" not in machine.ssh("cat /home/vagrant/.ssh/authorized_keys")
+
+
+def test_provisioning_again_changes_nothing_and_a_replaced_component_only_itself(
+    machine: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in (("one", "1"), ("two", "2")):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {text}\n")
+    monkeypatch.setenv("CONFORMANCE_COMPONENTS", f"one={tmp_path}/one two={tmp_path}/two")
+    assert machine("provision", MACHINE).count("installed (1 files)") == 2
+    stamps = "stat -c '%i %Y' /opt/conformance/bin/*"
+    before = machine.ssh(stamps).splitlines()
+    assert machine("provision", MACHINE).count("unchanged") == 2
+    assert machine.ssh(stamps).splitlines() == before
+
+    (tmp_path / "one").write_text("#!/bin/sh\necho changed\n")
+    said = machine("provision", MACHINE)
+    assert re.search(r"one +[0-9a-f]{12} -> [0-9a-f]{12} installed", said)
+    assert re.search(r"two +[0-9a-f]{12} unchanged", said)
+    after = machine.ssh(stamps).splitlines()
+    assert (after[0] != before[0], after[1]) == (True, before[1])
+    assert machine.ssh("sudo one") == "changed\n"
+
+    monkeypatch.delenv("CONFORMANCE_COMPONENTS")
+    assert machine("provision", MACHINE).count("removed") == 2
+    assert machine.ssh("ls /opt/conformance/bin") == ""
+
+
+def test_provisioning_that_fails_half_way_is_told_and_can_be_repeated(
+    machine: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("aa", "bb"):
+        (tmp_path / name).write_text(name)
+    monkeypatch.setenv("CONFORMANCE_COMPONENTS", f"aa={tmp_path}/aa bb={tmp_path}/bb")
+    machine.ssh("mkdir -p /opt/conformance/bin/bb.conformance-partial")  # its place is taken
+    said = machine("provision", MACHINE, check=False)
+    assert "aa" in said
+    assert "IsADirectoryError" in said
+    assert machine.ssh("cat /var/lib/conformance-provisioned 2>&1 || true").count("No such file") <= 1
+    machine.ssh("rmdir /opt/conformance/bin/bb.conformance-partial")
+    said = machine("provision", MACHINE)
+    assert re.search(r"aa .* unchanged", said)
+    assert re.search(r"bb .* installed", said)
+    monkeypatch.delenv("CONFORMANCE_COMPONENTS")
+    machine("provision", MACHINE)
+
+
+def test_halt_and_up_again_is_the_same_machine(machine: Machines) -> None:
+    machine.ssh("touch /root/mark")
+    machine("halt", MACHINE)
+    assert "shutoff" in machine("status", MACHINE)
+    machine("up", MACHINE)
+    assert machine.ssh("ls /root/mark") == "/root/mark\n"
+
+
+def test_destroy_leaves_nothing(machine: Machines) -> None:
+    domain = machine.domain
+    assert domain in machine.virsh("list", "--name")
+    machine("destroy", "-f", MACHINE)
+    assert domain not in machine.virsh("list", "--all", "--name")
+    assert domain not in machine.virsh("vol-list", "default")
+    others = machine.virsh("list", "--name").strip()  # the network belongs to all machines of Vagrant's
+    assert others or "vagrant-libvirt" not in machine.virsh("net-list", "--all", "--name")
+    commands = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists()]
+    assert not [c for c in commands if domain.encode() in c]
