@@ -41,7 +41,7 @@ def digest_of(*parts: str | bytes | Path) -> str:
 
     Args:
         parts: text, bytes, or a path: a file counts with its content, a directory with the
-            names and contents of all files below it. Parts are kept apart, so that
+            names and contents of all files below it, but for Python's own cache. Parts are kept apart, so that
             ``("ab", "c")`` and ``("a", "bc")`` differ.
 
     Raises:
@@ -50,7 +50,7 @@ def digest_of(*parts: str | bytes | Path) -> str:
     whole = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path) and part.is_dir():
-            files = sorted(file for file in part.rglob("*") if file.is_file())
+            files = sorted(file for file in part.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
             data = digest_of(*(item for file in files for item in (str(file.relative_to(part)), file))).encode()
         elif isinstance(part, Path):
             try:

@@ -17,7 +17,8 @@ from conformance.testbeds import sandbox
 
 REPOSITORY = Path(__file__).parents[2]
 SUITES = catalogue.read(REPOSITORY / "suites")
-CHECKS = sorted({e.check for e in SUITES.expectations})
+#: Those with a condition are about other nodes than this one.
+CHECKS = sorted({e.check for e in SUITES.expectations if not e.when})
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def node() -> Iterator[Node]:
 
 def test_every_expected_failure_shows_without_the_harness(recorded: journal.Run, node: Node, tmp_path: Path) -> None:
     expected = [r for r in recorded.records if r["judged"] == "expected-failure"]
-    assert {r["check"] for r in expected} == set(CHECKS)
+    assert {r["check"] for r in expected} >= set(CHECKS)
 
     for number, record in enumerate(expected):
         folder = tmp_path / str(number)

@@ -49,7 +49,7 @@ def test_an_unknown_testbed_is_one_line(suite: Suite, run_suite: Runner) -> None
     ran = run_suite(suite.checks(MIXED), "--testbed=sandbx")
     assert ran.exit_code == 4
     assert ran.output.strip() == (
-        "ERROR: unknown testbed 'sandbx'; did you mean 'sandbox'? (known: local, sandbox, ssh)"
+        "ERROR: unknown testbed 'sandbx'; did you mean 'sandbox'? (known: local, sandbox, ssh, vagrant)"
     )
 
 

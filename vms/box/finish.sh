@@ -40,3 +40,6 @@ grub-mkimage --format=i386-pc --output=/boot/grub/core.img --prefix='(hd0,msdos1
     biosdisk part_msdos ext2 normal linux search search_label boot echo
 cp /usr/lib/grub/i386-pc/boot.img /boot/grub/boot.img
 rm -rf /var/cache/apt/*.bin /var/lib/apt/lists/*
+# Nothing is out of date at the first boot.
+ldconfig
+touch /etc/.updated /var/.updated
