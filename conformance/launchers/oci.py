@@ -24,6 +24,8 @@ from conformance.node import steps as s
 #: A runtime's own bookkeeping command that takes longer than this hangs.
 COMMAND_TIMEOUT_SECONDS = 10.0
 MEMORY_PEAK = ("memory.peak", "memory.max_usage_in_bytes")
+#: How long after its guest has spoken a runtime may take to write the pid file.
+PID_FILE_SECONDS = 2.0
 #: Starts the runtime where a check asks for a rootless container; in the container it is root.
 ORDINARY_USER = 1000
 TAKE_A_SNAPSHOT = "createRuntime"
@@ -214,17 +216,32 @@ class Launcher:
             timeout_seconds=spec.timeout_seconds, keep=True, until_output=proof.ANNOUNCEMENT.decode(),
             max_output_bytes=spec.max_output_bytes,
         )  # fmt: skip
-        _, config, _, started, pid, hook = self.node.batch(
-            [*self.write_bundle(bundle, spec), run, s.Read(f"{bundle}/pid"), s.Read(f"{bundle}/snapshot")]
+        _, config, _, started, hook = self.node.batch(
+            [*self.write_bundle(bundle, spec), run, s.Read(f"{bundle}/snapshot")]
         )
         self._check_written(config)
-        text = pid.blobs[0].decode("ascii", "replace").strip() if pid.blobs else ""
+        text = self._pid_file(f"{bundle}/pid")
         number = int(text) if text.isdigit() else 0
         # what an ordinary user's runtime has made, that user's hook may not look into; root may, while the guest waits
         snapshot = self.node.snapshot(number) if spec.rootless and number else None
         if snapshot is None and hook.blobs:
             snapshot = proof.parse_hook(hook.blobs[0])
         return OciContainer(self, spec, bundle, completed(run, started), number, text, snapshot, of_runtime=True)
+
+    def _pid_file(self, file: str) -> str:
+        """What the pid file of ``run`` holds; a runtime may write it after the guest has spoken."""
+
+        def look() -> str:
+            answer = self.node.batch([s.Read(file)])[0]
+            return answer.blobs[0].decode("ascii", "replace").strip() if answer.blobs else ""
+
+        waiting = Retrying(
+            retry=retry_if_result(lambda text: not text),
+            stop=stop_after_delay(PID_FILE_SECONDS),
+            wait=wait_fixed(0.01),
+            retry_error_callback=lambda state: "",
+        )
+        return str(waiting(look))
 
     # ---- pieces
 
