@@ -358,6 +358,8 @@ class PathUnderTest:
                 "marker": "present" if result.guest_started else "absent",
                 "engine": PurePosixPath(result.proof.engine).name or None,
             }
+        if self.unproven():
+            last["unproven"] = True  # never what an expectation means, unless it pins it
         return {**last, **self.observed}
 
     def guest(self) -> dict[str, Any] | None:

@@ -64,8 +64,13 @@ def applicable(expectations: Iterable[Expectation], check: str, situation: Situa
 
 
 def differences(expected: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:
-    """Each pinned observation that was another one this time."""
-    return [
+    """Each pinned observation that was another one this time, and a guest that is not proven.
+
+    An expectation is about a guest that ran where the path says; a runtime that runs
+    something else must not hide behind it.
+    """
+    spoke = ["a guest spoke that is not proven"] if observed.get("unproven") and "unproven" not in expected else []
+    return spoke + [
         f"{key} is {observed.get(key)!r}, expected {value!r}"
         for key, value in expected.items()
         if observed.get(key) != value

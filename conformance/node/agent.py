@@ -662,9 +662,9 @@ def remove_cgroup(directory, kill, agent):
                 except OSError:
                     return False
         if agent is not None:
-            agent.pump_once(0.005)
+            agent.pump_once(0.001)
         else:
-            time.sleep(0.005)
+            time.sleep(0.001)
 
 
 def remove_session(session):

@@ -381,9 +381,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     started = time.monotonic()
     known = rules()
+    nearby = sorted({file for n in names for file in near(n, known)}) if options.near else []
     results: dict[str, Result] = {}
     with ThreadPoolExecutor(options.n) as pool:
-        baseline: Future[Observed] = pool.submit(run_suite, BASELINE, options.out)
+        baseline: Future[Observed] = pool.submit(run_suite, BASELINE, options.out, nearby)
         # what waits for deadlines goes first, so that nothing waits for it at the end
         order = sorted((n for n in names if n != BASELINE), key=lambda n: not MUTANTS[n].only)
         running = [
