@@ -239,7 +239,7 @@ def judge(findings: Findings) -> None:
     if not findings.complete:
         return
     for check in findings.unkilled:
-        if findings.rules[check].level == "MUST" and findings.rules[check].basis != "project":
+        if findings.rules[check].level == "MUST":
             say(f"no mutant kills {check}, a MUST")
         elif check not in findings.reasons:
             say(f"no mutant kills {check}, and {UNKILLED.name} does not say why")
