@@ -673,6 +673,10 @@ def remove_session(session):
         top = root + "/conformance/" + session
         for directory in sorted((d for d, _, _ in os.walk(top)), key=len, reverse=True):
             remove_cgroup(directory, True, None)
+        try:
+            os.rmdir(root + "/conformance")
+        except OSError:
+            continue  # another session lives there, or none ever did
     directory = STATE + "/" + session
     if os.path.isdir(directory):
         shutil.rmtree(directory)

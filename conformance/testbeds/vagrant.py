@@ -84,8 +84,7 @@ def open_node(kind: str, address: str, session: str) -> Node:
                 return Node(name, argv, session)  # another worker may have started it in the meantime
             except InfrastructureError:
                 print(f"\n{first}; starting machine {kind} again", file=sys.stderr)
-            with contextlib.suppress(InfrastructureError):
-                _vagrant("halt", "--force", kind, timeout_seconds=QUICK_SECONDS)
+            _power_off(kind)
             _vagrant("up", "--no-provision", kind)
             _write_ssh_config(kind)
         return Node(name, argv, session)
@@ -101,7 +100,8 @@ def finish(keep: bool) -> list[str]:
         try:
             _vagrant("halt", kind)
         except InfrastructureError as error:
-            told.append(f"machine {kind} still runs: {error}")
+            _power_off(kind)
+            told.append(f"machine {kind} was switched off, it did not stop: {error}")
     _started.clear()
     for lock in _locks.values():
         lock.close()
@@ -132,9 +132,8 @@ def _need_tools() -> None:
         return
     if not shutil.which("virsh"):
         raise InfrastructureError("libvirt is not installed", hint=INSTALL)
-    uri = os.environ.get("LIBVIRT_DEFAULT_URI", "qemu:///system")
     try:
-        done = subprocess.run(["virsh", "-c", uri, "version"], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(["virsh", "-c", _uri(), "version"], capture_output=True, text=True, timeout=60, check=False)
         problem = "" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
     except subprocess.TimeoutExpired:
         problem = "no answer within 60 s"
@@ -161,6 +160,31 @@ def _vagrant(verb: str, *words: str, timeout_seconds: float = UP_SECONDS) -> Non
     code = command.run(["env", "-C", str(ROOT), *argv], log=log, timeout_seconds=timeout_seconds)
     if code != 0:
         raise InfrastructureError(f"vagrant {verb} {words[-1]} failed: {_said(log)}", hint=f"full log: {log}")
+
+
+def _power_off(kind: str) -> None:
+    """Switch a machine off that may be hung, as far as that is possible.
+
+    Not ``vagrant halt --force``: vagrant-libvirt 0.11 asks the machine first, and when it does not
+    answer in time gives up instead of switching it off.
+    """
+    known = _state_directory() / "machines" / kind / "libvirt" / "id"
+    if _provider() != "libvirt" or not known.is_file():
+        with contextlib.suppress(InfrastructureError):
+            _vagrant("halt", "--force", kind, timeout_seconds=QUICK_SECONDS)
+        return
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        argv = ["virsh", "-c", _uri(), "destroy", known.read_text().strip()]
+        subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+
+
+def _uri() -> str:
+    return os.environ.get("LIBVIRT_DEFAULT_URI", "qemu:///system")
+
+
+def _state_directory() -> Path:
+    """Where Vagrant keeps what it knows of its machines."""
+    return Path(os.environ.get("VAGRANT_DOTFILE_PATH") or ROOT / ".vagrant")
 
 
 def _said(log: Path) -> str:
@@ -194,8 +218,7 @@ def _state(kind: str) -> str:
 
 def _refuse_other_box(kind: str, wanted: box.Box | None) -> None:
     """A machine that was made of another box is not what the recipes say."""
-    own = Path(os.environ.get("VAGRANT_DOTFILE_PATH") or ROOT / ".vagrant")
-    meta = own / "machines" / kind / _provider() / "box_meta"
+    meta = _state_directory() / "machines" / kind / _provider() / "box_meta"
     if wanted is None or not meta.is_file():
         return
     version = json.loads(meta.read_text()).get("version", "0")
