@@ -133,7 +133,8 @@ def _need_tools() -> None:
     if not shutil.which("virsh"):
         raise InfrastructureError("libvirt is not installed", hint=INSTALL)
     try:
-        done = subprocess.run(["virsh", "-c", _uri(), "version"], capture_output=True, text=True, timeout=60, check=False)
+        argv = ["virsh", "-c", _uri(), "version"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
         problem = "" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
     except subprocess.TimeoutExpired:
         problem = "no answer within 60 s"
