@@ -239,7 +239,7 @@ def pytest_runtest_makereport(
     row = record.make(item, run.catalogue, raw, message, report, run.split(item.nodeid))
     row["skip_reason"] = item.stash.get(SKIP_REASON, None)
     row["observations"] = record.plain(row["observations"])
-    _judge(item, run, raw, row, report)
+    _judge(item, run, raw, row, report, ours=isinstance(error, InfrastructureError))
     report.conformance = record.plain(row)  # type: ignore[attr-defined]
     return report
 
@@ -279,8 +279,14 @@ def _raised_in_check(item: pytest.Item, error: AssertionError) -> bool:
     return trace is not None and Path(trace.tb_frame.f_code.co_filename) == item.path
 
 
-def _judge(item: pytest.Item, run: Run, raw: Raw, row: dict[str, Any], report: pytest.TestReport) -> None:
-    """Judge, and tell pytest in its own terms so that ``-x`` and its counts agree with us."""
+def _judge(
+    item: pytest.Item, run: Run, raw: Raw, row: dict[str, Any], report: pytest.TestReport, *, ours: bool
+) -> None:
+    """Judge, and tell pytest in its own terms so that ``-x`` and its counts agree with us.
+
+    Args:
+        ours: the error is one of our one-line messages, whose traceback would tell the reader nothing.
+    """
     opened = item.stash.get(record.OPENED, None)
     requirement = run.catalogue.requirements[run.catalogue.checks[row["check"]].requirement]
     situation = Situation(
@@ -302,15 +308,10 @@ def _judge(item: pytest.Item, run: Run, raw: Raw, row: dict[str, Any], report: p
         report.outcome, report.longrepr = "failed", f"{item.name}: unexpected pass: {verdict.reason}"
     elif raw in (Raw.ERROR, Raw.NOT_RUN):
         report.outcome = "failed"
-        if _ours(row["message"]) or not report.longrepr:
+        if ours or not report.longrepr:
             report.longrepr = row["message"]
     elif verdict.judged is Judged.FAILED and verdict.reason:
         report.sections.append(("conformance", verdict.reason))
-
-
-def _ours(message: str) -> bool:
-    """One of our one-line messages, whose traceback would tell the reader nothing."""
-    return ": " not in message.partition(" ")[0] and not message.split(":")[0].endswith(("Error", "Exception"))
 
 
 def pytest_report_teststatus(report: Any) -> tuple[str, str, Any] | None:

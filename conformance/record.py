@@ -113,7 +113,7 @@ def of_expectation(entry: Expectation | None) -> dict[str, Any] | None:
     return {
         "id": entry.id, "reason": entry.reason, "issue": entry.issue, "reproduction": entry.reproduction,
         "shows": entry.shows, "when": dict(entry.when),
-        "affects": dict(entry.affects), "observed": {k: v for k, v in entry.observed.items() if k[:2] != "__"},
+        "affects": dict(entry.affects), "observed": dict(entry.observed),
     }  # fmt: skip
 
 

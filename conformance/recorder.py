@@ -108,7 +108,7 @@ class Recorder:
             "paths": {
                 p.name: {
                     "summary": p.summary, "layers": list(p.layers), "launcher": p.launcher, "guest": p.guest,
-                    "engine": p.engine.name if p.engine else None, "request": _plain(p.request), "below": p.below,
+                    "engine": p.engine.name if p.engine else None, "request": p.request, "below": p.below,
                     "control": p.control,
                 }
                 for p in run.paths
@@ -299,8 +299,6 @@ def _commit(root: Path) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: v for k, v in value.items() if not str(k).startswith("__")}
     return list(value) if isinstance(value, tuple) else value
 
 

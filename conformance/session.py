@@ -59,12 +59,6 @@ class OpenPath:
     canary: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
-    @property
-    def features(self) -> frozenset[Feature]:
-        """What a check can ask of this path."""
-        kind = Feature.WASM if self.path.guest == "wasm" else Feature.NATIVE
-        return features_of(self.path) | {kind}
-
 
 def features_of(path: RuntimePath) -> frozenset[Feature]:
     """Features of a path, known without opening it."""
@@ -99,9 +93,9 @@ class Session:
         self._openings[kind] = self._openings.get(kind, 0) + 1
         bed, address = testbed(self.settings.testbed)
         node = bed.open_node(kind, address, f"{os.getpid():x}-{secrets.token_hex(3)}")
+        self._nodes[kind] = node  # first, so that it is given back whatever happens next
         for name, file in self.settings.brought.items():
             node.do(s.Write(f"{BROUGHT_DIRECTORY}/{name}", file.read_bytes(), 0o755))
-        self._nodes[kind] = node
         return node
 
     def open(self, path: RuntimePath) -> OpenPath:
@@ -387,4 +381,3 @@ class PathUnderTest:
         self._opened.launcher.cleanup([(c.id, c.created.handle) for c in self.containers])
         if self._places:
             self.node.batch([s.Remove(place) for place in self._places])
-

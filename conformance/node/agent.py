@@ -704,9 +704,7 @@ def binfmt_wasm():
 
 
 def facts():
-    release = dict(
-        line.split("=", 1) for line in read_text("/etc/os-release").splitlines() if "=" in line
-    )
+    release = dict(line.split("=", 1) for line in read_text("/etc/os-release").splitlines() if "=" in line)
     kinds = {line.split()[2] for line in read_text("/proc/self/mounts").splitlines() if "cgroup" in line.split()[2]}
     modes = {frozenset(["cgroup"]): "v1", frozenset(["cgroup2"]): "v2"}
     mode = modes.get(frozenset(kinds), "hybrid" if kinds else "none")

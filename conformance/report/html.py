@@ -14,12 +14,11 @@ from collections.abc import Iterator
 from functools import cache
 from html import escape
 from importlib import resources
-from typing import Any
 
 from conformance.model import INFRASTRUCTURE, RED, Judged, Raw, printable
 from conformance.report.journal import Row, Run
 from conformance.report.profiles import PROFILES
-from conformance.report.results import LEVELS, results
+from conformance.report.results import LEVELS, results, words
 
 #: Bytes that the page must not reach; whoever sends it by mail will thank us.
 SIZE_LIMIT = 2_000_000
@@ -320,7 +319,7 @@ def _nodes(merged: Row) -> Iterator[str]:
             ("SHA-256", facts.get("digests")),
         ):
             if values:
-                rows = "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(_words(v))}</dd></div>" for k, v in values.items())
+                rows = "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(words(v))}</dd></div>" for k, v in values.items())
                 yield f'<h3>{heading}</h3><dl class="pairs">{rows}</dl>'
         yield "</details>"
 
@@ -390,18 +389,6 @@ def _cut(text: str, limit: int) -> str:
 def _text(text: str) -> str:
     """``text`` for an element or an attribute in quotes."""
     return escape(printable(text))
-
-
-def _words(value: Any) -> str:
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case list() | tuple():
-            return ", ".join(map(str, value))
-        case dict():
-            return json.dumps(value)
-        case _:
-            return str(value)
 
 
 def _icon(name: str) -> str:

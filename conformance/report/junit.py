@@ -7,7 +7,6 @@ see :func:`_repaired`; ``junit.xsd`` beside this file describes the outcome and
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from xml.etree import ElementTree
 
@@ -15,7 +14,7 @@ import junit_xml
 
 from conformance.model import Judged, printable
 from conformance.report.journal import Row, Run
-from conformance.report.results import results
+from conformance.report.results import results, words
 
 #: Characters of one stream; the whole is in results.json.
 STREAM_LIMIT = 8 * 1024
@@ -81,7 +80,7 @@ def _properties(merged: Row, name: str) -> dict[str, str]:
     properties |= {f"brought.{key}": value.get("sha256") for key, value in (run.get("brought") or {}).items()}
     for level, share in path.get("tally", {}).get("conformance", {}).items():
         properties[f"conformance.{level}"] = f"{share['passed']} of {share['of']}"
-    return {key: _words(value) for key, value in properties.items() if value is not None}
+    return {key: words(value) for key, value in properties.items() if value is not None}
 
 
 _PATH_PROPERTIES = ("summary", "layers", "launcher", "guest", "engine", "request", "below", "control")
@@ -143,7 +142,7 @@ def _message(record: Row) -> str:
 
 
 def _observed(record: Row) -> str:
-    shown = ", ".join(f"{key} {_words(value)}" for key, value in record["observations"].items() if value is not None)
+    shown = ", ".join(f"{key} {words(value)}" for key, value in record["observations"].items() if value is not None)
     return f" [{shown}]" if shown else ""
 
 
@@ -168,7 +167,7 @@ def _details(merged: Row, record: Row) -> list[str]:
         lines.append(f"control: {control['path']}: {control['raw']}{same}")
     if record["lost_here"]:
         lines.append(f"below: {record['below']['path']}: passed; lost in the layer above it")
-    lines += [f"observed: {key} = {_words(value)}" for key, value in record["observations"].items()]
+    lines += [f"observed: {key} = {words(value)}" for key, value in record["observations"].items()]
     lines += [f"$ {command}" for command in record["commands"]]
     return [_shown(line) for line in lines]
 
@@ -209,19 +208,6 @@ def _repaired(xml: str) -> str:
             element.set("time", f"{float(element.get('time', 0)):.6f}")
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
-
-
-def _words(value: Any) -> str:
-    """A value for people: lists with commas, mappings as JSON, ``yes`` and ``no``."""
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case list() | tuple():
-            return ", ".join(map(str, value))
-        case dict():
-            return json.dumps(value, sort_keys=True)
-        case _:
-            return str(value)
 
 
 def _clean(text: str) -> str:

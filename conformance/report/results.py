@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import jsonschema
 
@@ -233,3 +234,16 @@ def _compared(run: Run) -> list[Row]:
 
 def _verdict(record: Row) -> Row:
     return {"path": record["path"], "judged": record["judged"], "raw": record["raw"], "record": record["id"]}
+
+
+def words(value: Any) -> str:
+    """A value for people: lists with commas, mappings as JSON, ``yes`` and ``no``."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case list() | tuple():
+            return ", ".join(map(str, value))
+        case dict():
+            return json.dumps(value, sort_keys=True)
+        case _:
+            return str(value)

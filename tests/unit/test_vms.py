@@ -90,9 +90,7 @@ def test_without_qemu_one_line_says_so(tmp_path: Path, monkeypatch: pytest.Monke
         accelerator.accelerator()
 
 
-def test_what_a_trial_showed_is_remembered_for_this_qemu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_trial_showed_is_remembered_for_this_qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trials: list[int] = []
     monkeypatch.setattr(accelerator, "_boots_with_kvm", lambda progress: bool(trials.append(1)))
     fake_qemu(tmp_path / "bin", "10.0.2", monkeypatch)
@@ -195,9 +193,7 @@ def test_components_that_are_not_built_are_named() -> None:
     ("words", "says"),
     [("crun", "'crun' is not NAME=FILE"), ("crun=/no/such/file", "/no/such/file is not there")],
 )
-def test_a_component_that_is_not_there_is_a_usage_error(
-    words: str, says: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_component_that_is_not_there_is_a_usage_error(words: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(staging.BROUGHT, words)
     with pytest.raises(UsageError, match=says):
         staging.stage("low-level")
