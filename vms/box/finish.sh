@@ -18,6 +18,10 @@ systemctl --quiet enable systemd-networkd ssh
 systemctl --quiet mask \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer \
     grub-common.service systemd-networkd-wait-online.service
+# Started by a run whose path needs them, with a configuration and directories of its own.
+systemctl --quiet disable \
+    containerd.service docker.service docker.socket docker-registry.service \
+    netavark-dhcp-proxy.service netavark-dhcp-proxy.socket
 # Profiles of programs that are not here cost 20 s of every emulated boot.
 for profile in /etc/apparmor.d/*; do
     name=${profile##*/}
