@@ -7,13 +7,18 @@ ARGS :=
 # The wheels of one resolved set are installed once; a change of pyproject.toml installs again.
 INSTALLED := $(VENV)/.installed-$(shell sha256sum pyproject.toml | cut -c1-12)
 
-.PHONY: setup conformance test test-all mutants bench coverage clean box vms test-vms bench-vms
+.PHONY: setup conformance test test-all matrix mutants bench coverage clean box vms test-vms bench-vms
 
 setup: $(INSTALLED)
 
 conformance: $(INSTALLED)
 	@sh vms/host/install.sh run
 	$(BIN)/pytest suites/ --runtime=crun-wasmedge $(ARGS)
+
+# Every path of the sandbox in one report, a line for each on the terminal.
+matrix: $(INSTALLED)
+	@sh vms/host/install.sh run
+	$(BIN)/pytest suites/ --runtime=all -n 2 $(ARGS)
 
 test: $(INSTALLED)
 	@sh vms/host/install.sh test

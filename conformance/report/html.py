@@ -7,6 +7,7 @@ the panel behind each cell, which it fills from JSON at the end of the page.
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import string
@@ -22,6 +23,8 @@ from conformance.report.results import LEVELS, results, words
 
 #: Bytes that the page must not reach; whoever sends it by mail will thank us.
 SIZE_LIMIT = 2_000_000
+#: From this many paths on the matrix starts with icons alone, so that all of it fits on a screen.
+_MANY = 8
 #: Characters of a stream, tried in this order until the page is small enough; results.json has all of them.
 _STREAM_LIMITS = (8192, 2048, 512, 0)
 
@@ -119,6 +122,9 @@ def _page(merged: Row, changes: dict[str, str], previous: Run | None, stream_lim
         matrix="".join(_matrix(merged, changes)),
         areas="".join(f'<option value="{_text(area)}">{_text(area)}</option>' for area in areas),
         changed="" if previous else "hidden",
+        several="" if len(_choosable(merged)) > 1 else "hidden",
+        compact="checked" if len(merged["paths"]) >= _MANY else "",
+        layers="".join(f'<option value="{_text(layer)}">{_text(layer)}</option>' for layer in _choosable(merged)),
         legend="".join(
             f'<div><dt><span class="cell {_TONES[outcome]}">{_icon(outcome)}{word}</span></dt><dd>{meaning}</dd></div>'
             for outcome, (word, meaning) in WORDS.items()
@@ -171,6 +177,12 @@ def _overview(merged: Row) -> Iterator[str]:
             yield f'<td role="cell" data-label="{_text(profile)}">{answer}</td>'
         yield f'<td role="cell" data-label="raw conformance">{_bars(path["tally"]["conformance"])}</td>'
         yield f'<td role="cell" data-label="outcomes" class="counts">{_counts(path)}</td></tr>'
+
+
+def _choosable(merged: Row) -> list[str]:
+    """Layers that some of the paths have and others do not."""
+    layers = [set(path["layers"]) for path in merged["paths"].values()]
+    return [layer for layer in sorted(set().union(*layers)) if not all(layer in one for one in layers)]
 
 
 def _failing(merged: Row) -> dict[str, dict[str, int]]:
@@ -231,7 +243,11 @@ def _heading(merged: Row, name: str) -> str:
     kind = ' class="control"' if of else ""
     role = "native control" if of else (merged["paths"][name].get("engine") or merged["paths"][name]["guest"])
     shown = _text(name).replace("-", "-<wbr>")
-    return f'<th scope="col" role="columnheader"{kind}>{shown}<small>{_text(role)}</small></th>'
+    layers = _text(" ".join(merged["paths"][name]["layers"]))
+    return (
+        f'<th scope="col" role="columnheader"{kind} data-layers="{layers}">'
+        f"<span>{shown}<small>{_text(role)}</small></span></th>"
+    )
 
 
 def _matrix(merged: Row, changes: dict[str, str]) -> Iterator[str]:
@@ -258,7 +274,8 @@ def _matrix(merged: Row, changes: dict[str, str]) -> Iterator[str]:
             for path in merged["paths"]:
                 kind = ' class="control"' if path in controls else ""
                 inside = "".join(
-                    _cell(number, record, changes, merged["paths"]) for number, record in cells.get((name, path), [])
+                    _cell(number, record, changes, merged["paths"], between=name in merged["differing"])
+                    for number, record in cells.get((name, path), [])
                 )
                 yield f'<td role="cell"{kind} data-label="{_text(path)}">{inside or _NOTHING}</td>'
             yield "</tr>"
@@ -268,8 +285,12 @@ def _matrix(merged: Row, changes: dict[str, str]) -> Iterator[str]:
 _NOTHING = '<span class="none">no check</span>'
 
 
-def _cell(number: int, record: Row, changes: dict[str, str], paths: Row) -> str:
-    """A button with icon and word; the script opens the record behind it."""
+def _cell(number: int, record: Row, changes: dict[str, str], paths: Row, *, between: bool = False) -> str:
+    """A button with icon and word; the script opens the record behind it.
+
+    Args:
+        between: paths differ on this rule.
+    """
     marks = []
     flags = []
     word, tone, icon = WORDS[record["judged"]][0], _TONES[record["judged"]], record["judged"]
@@ -283,7 +304,10 @@ def _cell(number: int, record: Row, changes: dict[str, str], paths: Row) -> str:
     if record["differs_from_native"]:
         flags.append("differs")
         marks.append("≠ native")
+    if between:
+        flags.append("between")
     if record["lost_here"]:
+        flags.append("lost")
         marks.append(f"lost above {paths[record['below']['path']]['layers'][0]}")
     if record["id"] in changes:
         flags.append("changed")
@@ -292,7 +316,7 @@ def _cell(number: int, record: Row, changes: dict[str, str], paths: Row) -> str:
     small = "".join(f"<small>{_text(mark)}</small>" for mark in [*filter(None, [variant]), *marks])
     return (
         f'<button type="button" class="cell {tone}" data-record="{number}" data-flags="{" ".join(flags)}">'
-        f"<span>{_icon(icon)}{word}</span>{small}</button>"
+        f'<span>{_icon(icon)}<span class="word">{word}</span></span>{small}</button>'
     )
 
 
@@ -344,7 +368,7 @@ _RECORD_KEYS = (
 
 
 def _data(merged: Row, changes: dict[str, str], stream_limit: int) -> str:
-    """What the panel shows, as JSON that cannot end its script element.
+    """What the panel shows: JSON, compressed (paths say much the same) and in letters that cannot end its element.
 
     Empty values are left out and expectations are listed once: a path where nothing starts repeats one on each check.
     """
@@ -375,8 +399,8 @@ def _data(merged: Row, changes: dict[str, str], stream_limit: int) -> str:
         "expectations": expectations,
         "records": rows,
     }
-    # ASCII leaves no room for surprises by the encoding; "<" is all that HTML sees in a script element.
-    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    packed = gzip.compress(json.dumps(data, separators=(",", ":")).encode(), mtime=0)
+    return base64.b64encode(packed).decode("ascii")
 
 
 def _cut(text: str, limit: int) -> str:

@@ -1,12 +1,15 @@
 "use strict";
 // Filters, arrow keys and the panel. The tables are there without it.
-(() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
+(async () => {
+  const packed = Uint8Array.from(atob(document.getElementById("data").textContent), (c) => c.charCodeAt(0));
+  const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const data = await new Response(unpacked).json();
   const matrix = document.querySelector(".matrix");
   const form = document.querySelector(".filters");
   const dialog = document.querySelector("dialog");
   const body = dialog.querySelector(".body");
   const rows = [...matrix.querySelectorAll("tr[data-rule]")];
+  const columns = [...matrix.tHead.rows[0].cells].slice(1);
   const cells = [...matrix.querySelectorAll("button[data-record]")];
   let shown = -1;
 
@@ -86,13 +89,22 @@
   }));
   const filter = () => {
     const wanted = form.elements.text.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const flags = ["fails", "unexpected", "differs", "changed"].filter((name) => form.elements[name].checked);
+    const flags = ["fails", "unexpected", "differs", "between", "lost", "changed"].filter((name) => form.elements[name].checked);
     const controls = form.elements.controls.checked;
     document.body.classList.toggle("no-controls", !controls);
+    document.body.classList.toggle("compact", form.elements.compact.checked);
+    const layer = form.elements.layer.value;
+    columns.forEach((column, number) => {
+      const outside = Boolean(layer) && !column.dataset.layers.split(" ").includes(layer);
+      if (column.hidden !== outside) {
+        column.hidden = outside;
+        for (const row of rows) row.cells[number + 1].hidden = outside;
+      }
+    });
     let count = 0;
     for (const row of rows) {
       const hit = [...row.querySelectorAll("[data-record]")].some((cell) => (controls || !cell.closest(".control"))
-        && flags.every((flag) => cell.dataset.flags.split(" ").includes(flag)));
+        && !cell.parentElement.hidden && flags.every((flag) => cell.dataset.flags.split(" ").includes(flag)));
       row.hidden = !((!flags.length || hit)
         && (!form.elements.level.value || row.dataset.level === form.elements.level.value)
         && (!form.elements.area.value || row.parentElement.dataset.area === form.elements.area.value)
@@ -104,12 +116,12 @@
     document.querySelector(".empty").hidden = count > 0;
     matrix.tHead.hidden = count === 0;
     if (!reachable().includes(current)) rove(reachable()[0]);
+    measure();
   };
   form.addEventListener("input", filter);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(filter));
   document.querySelector("[data-reset]").addEventListener("click", () => { form.reset(); form.elements.text.focus(); });
-  form.hidden = false;
   // Sticky headings need a box that does not scroll; a matrix that is wider than the page needs one that does.
   const measure = () => {
     const box = matrix.parentElement;
@@ -272,8 +284,8 @@
   });
 
   for (const button of document.querySelectorAll("[data-copy-previous]")) button.hidden = false;
+  form.hidden = false;
   filter();
-  measure();
   if (location.hash.length > 1) {
     try { openId(decodeURIComponent(location.hash.slice(1))); } catch { /* not an id of ours */ }
   }

@@ -119,6 +119,7 @@ def results(run: Run) -> Row:
             name: requirement | {"profiles": list(profiles.of(requirement))}
             for name, requirement in run.requirements.items()
         },
+        "differing": _differing(run, records),
         "records": records,
         # Levels of different paths do not add up to anything, so the total has none.
         "tally": dataclasses.asdict(dataclasses.replace(tally(records, run.requirements), conformance={})),
@@ -234,6 +235,25 @@ def _compared(run: Run) -> list[Row]:
 
 def _verdict(record: Row) -> Row:
     return {"path": record["path"], "judged": record["judged"], "raw": record["raw"], "record": record["id"]}
+
+
+def _differing(run: Run, records: list[Row]) -> Row:
+    """requirement -> the paths on which it holds and those on which it does not, where there are both.
+
+    Native controls are left out: what differs from them is said on each record.
+    """
+    controls = {path.get("control") for path in run.paths.values()}
+    outcomes: dict[str, dict[str, set[str]]] = {}
+    for record in records:
+        if record["raw"] in _TRIED and record["requirement"] and record["path"] not in controls:
+            outcomes.setdefault(record["requirement"], {}).setdefault(record["path"], set()).add(record["raw"])
+    found: Row = {}
+    for requirement, by_path in outcomes.items():
+        fails = [path for path, raws in by_path.items() if Raw.FAILED in raws]
+        holds = [path for path in by_path if path not in fails]
+        if fails and holds:
+            found[requirement] = {"holds": holds, "fails": fails}
+    return found
 
 
 def words(value: Any) -> str:

@@ -234,6 +234,22 @@ def markdown(run: Run) -> str:
                 ),
             ),
         ]
+    if merged["differing"]:
+        parts += [
+            "## Where paths differ",
+            md_table(
+                ["rule", "level", "holds on", "does not hold on"],
+                (
+                    [
+                        md(f"{rule}: {merged['requirements'][rule]['title']}"),
+                        merged["requirements"][rule]["level"],
+                        md(", ".join(sides["holds"])),
+                        md(", ".join(sides["fails"])),
+                    ]
+                    for rule, sides in merged["differing"].items()
+                ),
+            ),
+        ]
     nodes = {name: path["facts"]["node"] for name, path in merged["paths"].items() if (path["facts"] or {}).get("node")}
     if nodes:
         keys = [k for k in _NODE_FACTS if any(k in node for node in nodes.values())]

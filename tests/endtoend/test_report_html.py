@@ -67,6 +67,7 @@ def page(chromium: webdriver.Chrome, report: Path) -> Iterator[webdriver.Chrome]
     chromium.get_log("browser")
     chromium.get_log("performance")
     chromium.get(report.as_uri())
+    WebDriverWait(chromium, 10).until(lambda browser: browser.find_element(By.CLASS_NAME, "filters").is_displayed())
     yield chromium
     assert chromium.get_log("browser") == []
     messages = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
@@ -150,6 +151,31 @@ def test_filters(page: webdriver.Chrome) -> None:
     assert rules(page) == ["OCI-KILL-TERM", "OCI-KILL-KILL"]
 
 
+def test_rules_on_which_paths_differ_or_lose_something_can_be_picked(page: webdriver.Chrome) -> None:
+    everything = rules(page)
+    toggle(page, "between")
+    differing = rules(page)
+    assert "OCI-PROC-ENV-ONLY" in differing
+    assert len(differing) < len(everything)
+    toggle(page, "between")
+    toggle(page, "lost")
+    assert rules(page) == ["OCI-PROC-ENV-ONLY"]
+
+
+def test_only_paths_with_a_layer_can_be_shown(page: webdriver.Chrome) -> None:
+    page.find_element(By.NAME, "layer").send_keys("podman")
+    assert cell(page, "OCI-CONSOLE-SIZE", "podman-crun-wasmedge").is_displayed()
+    assert not cell(page, "OCI-CONSOLE-SIZE", "crun-wasmedge").is_displayed()
+
+
+def test_icons_alone_make_room_for_many_paths(page: webdriver.Chrome) -> None:
+    wide = cell(page, "OCI-CONSOLE-SIZE", "crun-wasmedge").size["width"]
+    toggle(page, "compact")
+    small = cell(page, "OCI-CONSOLE-SIZE", "crun-wasmedge")
+    assert small.size["width"] < wide / 2
+    assert str(small.get_attribute("aria-label")).startswith("failed:")
+
+
 def test_native_controls_can_be_hidden(page: webdriver.Chrome) -> None:
     assert cell(page, "OCI-CONSOLE-SIZE", "crun-native").is_displayed()
     toggle(page, "controls")
@@ -158,7 +184,7 @@ def test_native_controls_can_be_hidden(page: webdriver.Chrome) -> None:
 
 
 def test_a_cell_opens_and_closes_by_keyboard(page: webdriver.Chrome) -> None:
-    page.find_element(By.NAME, "controls").send_keys(Keys.TAB, "")  # Reset
+    page.find_element(By.NAME, "compact").send_keys(Keys.TAB, "")  # Reset
     press(page, Keys.TAB)
     assert page.switch_to.active_element.get_attribute("data-record") == "0"
     press(page, Keys.ARROW_DOWN, Keys.ARROW_RIGHT, Keys.ARROW_LEFT)

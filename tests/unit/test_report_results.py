@@ -91,6 +91,14 @@ def test_parametrised_checks_are_compared_with_their_own_twin(tmp_path: Path) ->
     assert records[f"{base['check']}[crun-wasmedge-2]"]["control"]["raw"] == "failed"
 
 
+def test_rules_on_which_paths_differ_name_both_sides_and_no_control(document: Row) -> None:
+    sides = document["differing"]["OCI-PROC-ENV-ONLY"]
+    assert "podman-crun-wasmedge" in sides["fails"]
+    assert "crun-wasmedge" in sides["holds"]
+    named = {path for one in document["differing"].values() for side in one.values() for path in side}
+    assert "crun-native" not in named
+
+
 def test_what_is_lost_above_a_lower_layer_is_said(document: Row) -> None:
     assert find(document, "podman-crun-wasmedge", "OCI-PROC-ENV-ONLY")["lost_here"]
     assert not find(document, "podman-crun-wasmedge", "OCI-PROC-EXIT-42")["lost_here"]
