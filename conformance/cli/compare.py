@@ -1,6 +1,7 @@
-"""Compare two runs: versions and nodes, then regressions, fixes and other changes.
+"""Compare runs: versions and nodes, then regressions, fixes and other changes.
 
-Checks are compared by name and path. Exit code 1 when something got worse, else 0. A
+Checks are compared by name and path; of several runs each is compared with the one before
+it, so that versions can be given in their order. Exit code 1 when something got worse, else 0. A
 difference that a node fact explains (an expectation with 'when:', or a skip because the
 node lacks something) is no regression.
 """
@@ -8,6 +9,7 @@ node lacks something) is no regression.
 from __future__ import annotations
 
 import argparse
+from itertools import pairwise
 from pathlib import Path
 
 from conformance.errors import InfrastructureError, UsageError
@@ -21,7 +23,9 @@ FORMATS = {"terminal": comparison_pages.terminal, "markdown": comparison_pages.m
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See :class:`conformance.cli.Command`."""
     parser.add_argument("before", type=Path, metavar="A", help="directory of the run that is the measure")
-    parser.add_argument("after", type=Path, metavar="B", help="directory of the run that is judged by it")
+    parser.add_argument(
+        "after", type=Path, nargs="+", metavar="B", help="directory of the run that is judged by the one before it"
+    )
     parser.add_argument(
         "--map", action="append", default=[], metavar="A=B",
         help="compare path A of the first run with path B of the second, and no others; repeatable",
@@ -32,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """See :class:`conformance.cli.Command`."""
-    before, after = (journal.read(directory.resolve()) for directory in (options.before, options.after))
-    compared = compare(before, after, _mapping(options.map))
+    runs = [journal.read(directory.resolve()) for directory in (options.before, *options.after)]
+    compared = [compare(before, after, _mapping(options.map)) for before, after in pairwise(runs)]
     text = FORMATS[options.format](compared)
     if options.to is None:
         print(text, end="")
@@ -42,8 +46,8 @@ def run(options: argparse.Namespace) -> int:
             options.to.write_text(text, encoding="utf-8", newline="\n")
         except OSError as error:
             raise InfrastructureError(f"{options.to}: cannot be written: {error.strerror}") from error
-        print(f"{comparison_pages.verdict(compared)}; {options.to}")
-    return NOT_CONFORMANT if compared.count(Kind.REGRESSION) else CONFORMANT
+        print(f"{'; '.join(map(comparison_pages.verdict, compared))}; {options.to}")
+    return NOT_CONFORMANT if any(one.count(Kind.REGRESSION) for one in compared) else CONFORMANT
 
 
 def _mapping(words: list[str]) -> dict[str, str]:

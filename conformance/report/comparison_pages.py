@@ -1,9 +1,9 @@
-"""A comparison for people: on a terminal, as Markdown for a job summary, as a page."""
+"""Comparisons for people: on a terminal, as Markdown for a job summary, as a page."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from importlib import resources
 
@@ -41,12 +41,16 @@ def verdict(comparison: Comparison) -> str:
 # ---- terminal
 
 
-def terminal(comparison: Comparison) -> str:
+def terminal(comparisons: Sequence[Comparison]) -> str:
     """Plain text without control characters; only an id may make a line longer than 100.
 
     Args:
-        comparison: from :func:`conformance.report.comparison.compare`.
+        comparisons: each from :func:`conformance.report.comparison.compare`.
     """
+    return "\n".join(map(_terminal, comparisons))
+
+
+def _terminal(comparison: Comparison) -> str:
     lines = [f"{comparison.before} -> {comparison.after}", verdict(comparison)]
     if comparison.differences:
         lines += ["", "versions and nodes"]
@@ -117,12 +121,16 @@ def _notes(comparison: Comparison) -> Iterator[str]:
 # ---- Markdown
 
 
-def markdown(comparison: Comparison) -> str:
-    """The comparison for a job summary or an issue.
+def markdown(comparisons: Sequence[Comparison]) -> str:
+    """The comparisons for a job summary or an issue.
 
     Args:
-        comparison: from :func:`conformance.report.comparison.compare`.
+        comparisons: each from :func:`conformance.report.comparison.compare`.
     """
+    return "\n".join(map(_markdown, comparisons))
+
+
+def _markdown(comparison: Comparison) -> str:
     regressed = comparison.count(Kind.REGRESSION)
     parts = [
         f"# Comparison: {'regressions' if regressed else 'no regression'}",
@@ -161,13 +169,13 @@ def _md_change(change: Change) -> str:
 # ---- page
 
 
-def html(comparison: Comparison) -> str:
-    """The comparison as one page that loads nothing, in the look of ``report.html``.
+def html(comparisons: Sequence[Comparison]) -> str:
+    """The comparisons as one page that loads nothing, in the look of ``report.html``.
 
     Args:
-        comparison: from :func:`conformance.report.comparison.compare`.
+        comparisons: each from :func:`conformance.report.comparison.compare`; at least one.
     """
-    regressed = comparison.count(Kind.REGRESSION)
+    regressed = any(comparison.count(Kind.REGRESSION) for comparison in comparisons)
     word, tone = ("Regressions", "bad") if regressed else ("No regression", "good")
     style = resources.files(__package__).joinpath("report.css").read_text(encoding="utf-8")
     return (
@@ -176,16 +184,31 @@ def html(comparison: Comparison) -> str:
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
         "style-src 'unsafe-inline'\">\n"
         '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
-        f'<title>{word}: {_text(comparison.after)}</title>\n<link rel="icon" href="data:,">\n'
+        f'<title>{word}: {_text(comparisons[-1].after)}</title>\n<link rel="icon" href="data:,">\n'
         f"<style>{style}</style>\n</head>\n<body>\n<header>\n"
-        "<h1>WebAssembly in OCI runtimes <span>comparison of two runs</span></h1>\n"
+        f"<h1>WebAssembly in OCI runtimes <span>comparison of {_number(len(comparisons) + 1)} runs</span></h1>\n"
         f'<div class="verdict"><span class="chip {tone}">{word}</span></div>\n'
+        f"{''.join(map(_facts, comparisons))}</header>\n<main>\n"
+        f"{''.join(_pair_of_runs(one, alone=len(comparisons) == 1) for one in comparisons)}</main>\n</body>\n</html>\n"
+    )
+
+
+def _number(count: int) -> str:
+    return {2: "two", 3: "three", 4: "four"}.get(count, str(count))
+
+
+def _facts(comparison: Comparison) -> str:
+    return (
         f'<dl class="facts"><div><dt>Before</dt><dd>{_text(comparison.before)}</dd></div>'
         f"<div><dt>After</dt><dd>{_text(comparison.after)}</dd></div>"
         f"<div><dt>Found</dt><dd>{_text(verdict(comparison))}</dd></div></dl>\n"
-        f'<ul class="notes">{"".join(_item(note) for note in _notes(comparison))}</ul>\n</header>\n<main>\n'
-        f"{''.join(_sections(comparison))}</main>\n</body>\n</html>\n"
+        f'<ul class="notes">{"".join(_item(note) for note in _notes(comparison))}</ul>\n'
     )
+
+
+def _pair_of_runs(comparison: Comparison, *, alone: bool) -> str:
+    heading = "" if alone else f"<h1>{_text(comparison.before)} → {_text(comparison.after)}</h1>\n"
+    return heading + "".join(_sections(comparison))
 
 
 def _sections(comparison: Comparison) -> Iterator[str]:

@@ -169,7 +169,7 @@ def test_checks_of_one_run_are_listed_and_no_regression(compared: Comparison) ->
 
 
 def test_the_terminal_shows_regressions_before_anything_about_checks(compared: Comparison) -> None:
-    text = comparison_pages.terminal(compared)
+    text = comparison_pages.terminal([compared])
     headings = [line for line in text.splitlines() if re.fullmatch(r"[a-z][\w -]+( \(\d+\))?", line)]
     assert headings == [
         "versions and nodes", "raw conformance", "regressions (1)", "fixes (1)", "other changes (1)",
@@ -181,7 +181,7 @@ def test_the_terminal_shows_regressions_before_anything_about_checks(compared: C
 
 
 def test_markdown_shows_hostile_words_and_does_nothing_else(compared: Comparison) -> None:
-    text = comparison_pages.markdown(compared)
+    text = comparison_pages.markdown([compared])
     assert text.startswith("# Comparison: regressions\n")
     assert text.index("## Regressions (1)") < text.index("## Fixes (1)") < text.index("## Explained by the node (1)")
     assert "<script" not in text
@@ -189,7 +189,7 @@ def test_markdown_shows_hostile_words_and_does_nothing_else(compared: Comparison
 
 
 def test_the_page_loads_nothing_and_runs_nothing(compared: Comparison) -> None:
-    page = comparison_pages.html(compared)
+    page = comparison_pages.html([compared])
     tree = parser.fromstring(page)
     assert tree.xpath("//script") == []
     assert not re.findall(r"""(?:src|srcset|action)=["']?https?:|@import|url\(""", page)
@@ -197,6 +197,19 @@ def test_the_page_loads_nothing_and_runs_nothing(compared: Comparison) -> None:
     headings = [heading.text_content().strip() for heading in tree.xpath("//h2")]
     assert headings[:4] == ["Versions and nodes", "Raw conformance", "Regressions (1)", "Fixes (1)"]
     assert len(page) < 100_000
+
+
+def test_of_several_runs_each_is_compared_with_the_one_before(
+    pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = map(str, pair)
+    assert main(["compare", old, new, new]) == 1
+    said = capsys.readouterr().out
+    assert said.count("raw conformance") == 2
+    assert "0 regressions, 0 fixes, 0 other changes" in said
+    assert main(["compare", new, new, new, "--format", "html", "--to", str(tmp_path / "three.html")]) == 0
+    tree = parser.fromstring((tmp_path / "three.html").read_text())
+    assert [heading.text_content() for heading in tree.xpath("//main/h1")] == ["run-b → run-b"] * 2
 
 
 def test_paths_can_be_mapped(tmp_path: Path) -> None:
