@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from conformance.build import cache
 from conformance.errors import InfrastructureError
 
 LINES_SHOWN = 15
+TELL_SECONDS = 60
 
 
 def log_path(name: str) -> Path:
@@ -26,6 +27,7 @@ def run(
     log: Path,
     timeout_seconds: float,
     lifeline: bool = False,
+    tell: Callable[[float], None] | None = None,
 ) -> int:
     """Run ``argv`` with all output in ``log`` and give back its exit code.
 
@@ -35,6 +37,7 @@ def run(
         timeout_seconds: after this the command is ended.
         lifeline: the command gets a stdin that stays open and silent for as long as we live,
             and ends itself when that closes; where False, an empty stdin.
+        tell: called every minute with the seconds so far.
 
     Raises:
         InfrastructureError: it cannot be started, or did not end in time.
@@ -46,7 +49,7 @@ def run(
         except OSError as error:
             raise InfrastructureError(f"{argv[0]} cannot be started: {error.strerror}") from error
         try:
-            return process.wait(timeout_seconds)
+            return _wait(process, timeout_seconds, tell)
         except subprocess.TimeoutExpired as error:
             raise InfrastructureError(
                 f"{argv[0]} did not end within {timeout_seconds:.0f} s; full log: {log}",
@@ -54,6 +57,17 @@ def run(
             ) from error
         finally:
             _end(process)
+
+
+def _wait(process: subprocess.Popen[bytes], timeout_seconds: float, tell: Callable[[float], None] | None) -> int:
+    waited = 0.0
+    while tell is not None and waited + TELL_SECONDS < timeout_seconds:
+        try:
+            return process.wait(TELL_SECONDS)
+        except subprocess.TimeoutExpired:
+            waited += TELL_SECONDS
+            tell(waited)
+    return process.wait(timeout_seconds - waited)
 
 
 def last_lines(log: Path, count: int = LINES_SHOWN) -> str:

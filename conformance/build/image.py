@@ -33,8 +33,15 @@ _POLICY = r"""printf '#!/bin/sh\nexit 101\n' > "$1/usr/sbin/policy-rc.d" && chmo
 _FORGET = (
     r"""rm -rf "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/var/cache/debconf/*-old; find "$1/var/log" -type f -delete"""
 )
+# The mirror that mmdebstrap was given, or chose, has the backports as well.
+_BACKPORTS = (
+    r"""sed -n 's/^\(deb .*\) {suite} main$/\1 {suite}-backports main/p' "$1/etc/apt/sources.list" """
+    r""">"$1/etc/apt/sources.list.d/backports.list" """
+)
 _UNWANTED = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*")
 _PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+# CARGO_HOME, for instance, is about directories of this machine and stays here.
+_REGISTRY_SETTINGS = ("CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTRIES_", "CARGO_SOURCE_")
 _APT_SETTINGS = ("Acquire::http::Proxy", "Acquire::https::Proxy", "Acquire::https::CaInfo")
 
 
@@ -57,6 +64,7 @@ class Recipe:
         about_seconds: what it took when measured, for the progress line.
         disk_mib: space the build needs in the cache, in MiB.
         base: another recipe of the same suite, whose packages and files this one has as well.
+        backports: packages taken from the suite's backports.
     """
 
     suite: str
@@ -65,6 +73,7 @@ class Recipe:
     about_seconds: int = 60
     disk_mib: int = 1000
     base: str = ""
+    backports: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,8 +110,12 @@ def recipe(name: str, directory: Path = RECIPES) -> Recipe:
     below = recipe(own.base, directory)
     if below.suite != own.suite:
         raise UsageError(f"{path}:1: its suite is {own.suite}, but that of its base '{own.base}' is {below.suite}")
-    packages = tuple(dict.fromkeys((*below.packages, *own.packages)))
-    return dataclasses.replace(own, packages=packages, files={**below.files, **own.files})
+    return dataclasses.replace(
+        own,
+        packages=tuple(dict.fromkeys((*below.packages, *own.packages))),
+        files={**below.files, **own.files},
+        backports=tuple(dict.fromkeys((*below.backports, *own.backports))),
+    )
 
 
 def image(name: str, progress: Progress = silent) -> Image:
@@ -143,9 +156,19 @@ def cached(name: str) -> Image | None:
     return _read(place, content) if place.is_dir() else None
 
 
+def recipe_digest(name: str) -> str:
+    """SHA-256 of what the image ``name`` is asked to be; whatever versions that resolves to.
+
+    Raises:
+        UsageError: a mistake in the recipe.
+    """
+    return _content(recipe(name))[1]
+
+
 def _content(wanted: Recipe) -> tuple[str, str]:
     """What the recipe says, and the key of the image it makes."""
-    content = json.dumps([wanted.suite, sorted(wanted.packages), wanted.files], sort_keys=True)
+    made_of: list[object] = [wanted.suite, sorted(wanted.packages), wanted.files]
+    content = json.dumps(made_of + [sorted(wanted.backports)] * bool(wanted.backports), sort_keys=True)
     return content, cache.digest_of("image 2", content, _POLICY, _FORGET, *_UNWANTED)
 
 
@@ -160,7 +183,10 @@ def _bootstrap(name: str, wanted: Recipe, target: Path) -> None:
     argv = [*cache.as_root(), *_environment(), *ENCLOSED, "mmdebstrap", "--mode=root"]
     argv += ["--variant=minbase", "--format=directory"]
     argv += [f"--include={','.join(wanted.packages)}", '--aptopt=Acquire::Retries "3"']
-    argv += [f"--aptopt={option}" for option in _apt_options()]
+    if wanted.backports:
+        argv += [f"--setup-hook={_BACKPORTS.format(suite=wanted.suite)}"]
+        argv += [f"--include={name}/{wanted.suite}-backports" for name in wanted.backports]
+    argv += [f"--aptopt={option}" for option in apt_options()]
     argv += [f"--dpkgopt=path-exclude={pattern}" for pattern in _UNWANTED]
     argv += ["--skip=chroot/policy-rc.d", f"--essential-hook={_POLICY}"]
     for path, text in wanted.files.items():
@@ -180,13 +206,18 @@ def _bootstrap(name: str, wanted: Recipe, target: Path) -> None:
 
 def _environment() -> list[str]:
     """``env K=V ...`` for settings that sudo would drop."""
-    kept = [f"{name}={os.environ[name]}" for name in _PASSED_ON if os.environ.get(name)]
-    return ["env", *kept, "LC_ALL=C.UTF-8"]
+    return ["env", *(f"{name}={value}" for name, value in host_settings().items()), "LC_ALL=C.UTF-8"]
+
+
+def host_settings() -> dict[str, str]:
+    """This machine's own proxy, certificate and registry settings, from the environment."""
+    passed = {name: value for name, value in os.environ.items() if name in _PASSED_ON and value}
+    return passed | {name: value for name, value in os.environ.items() if name.startswith(_REGISTRY_SETTINGS)}
 
 
 @functools.cache
-def _apt_options() -> tuple[str, ...]:
-    """The host's own proxy and certificate settings for apt, in apt's words."""
+def apt_options() -> tuple[str, ...]:
+    """This machine's own proxy and certificate settings for apt, in apt's words."""
     dump = _output(["apt-config", "dump", *_APT_SETTINGS])
     lines = [line.strip().rstrip(";") for line in dump.splitlines()]
     # a proxy may be set per host (Acquire::http::Proxy::HOST), so prefixes count

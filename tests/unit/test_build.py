@@ -206,9 +206,9 @@ def test_a_failed_image_shows_log_and_command(monkeypatch: pytest.MonkeyPatch, t
 def test_the_hosts_proxy_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     dump = 'Acquire::http::Proxy "http://proxy.example:3128";\nAcquire::https::Proxy "";\n'
     monkeypatch.setattr(image, "_output", lambda argv: dump)
-    image._apt_options.cache_clear()
-    assert image._apt_options() == ('Acquire::http::Proxy "http://proxy.example:3128"',)
-    image._apt_options.cache_clear()
+    image.apt_options.cache_clear()
+    assert image.apt_options() == ('Acquire::http::Proxy "http://proxy.example:3128"',)
+    image.apt_options.cache_clear()
 
 
 def test_a_command_that_does_not_end_is_ended(tmp_path: Path) -> None:
