@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 OOM_FILES = ("memory.events", "memory.oom_control")
+MEMORY_PEAK = ("memory.peak", "memory.max_usage_in_bytes")
 CPU_FILES = ("cpu.stat", "cpuacct.usage")
 
 
@@ -22,6 +23,12 @@ def fields(text: str) -> dict[str, int]:
 def oom_kills(values: Mapping[str, str]) -> int:
     """Out-of-memory kills, from :data:`OOM_FILES`."""
     return sum(fields(values.get(name, "")).get("oom_kill", 0) for name in OOM_FILES)
+
+
+def peak_bytes(values: Mapping[str, str]) -> int | None:
+    """Most memory that a group has used, from :data:`MEMORY_PEAK`; ``None`` where no file tells."""
+    numbers = [int(values[name]) for name in MEMORY_PEAK if values.get(name, "").strip().isdigit()]
+    return numbers[0] if numbers else None
 
 
 def throttled_periods(values: Mapping[str, str]) -> int:

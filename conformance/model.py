@@ -34,7 +34,10 @@ class Feature(enum.StrEnum):
     WASM = "wasm"
     #: the guest is an ordinary process
     NATIVE = "native"
+    #: crun is the low-level runtime, whatever stands above it
     CRUN = "crun"
+    #: the launcher's command line is the low-level runtime's own
+    RUNTIME_COMMAND = "runtime-command"
 
 
 class SkipReason(enum.StrEnum):
@@ -118,6 +121,9 @@ class RuntimePath:
         features: what the path offers beyond its launcher.
         lacks: launcher features that this path does not offer.
         rootless_options: of the runtime, where an ordinary user starts it.
+        runtime: low-level runtime that the launcher hands containers to, where it is not the launcher's own.
+        program: command of an engine inside the image, put before the module: the container is an ordinary one.
+        image: the engine's image that this command is in, a recipe in ``vms/engines``.
         components: Debian packages (or components) whose versions belong in a record.
     """
 
@@ -136,6 +142,9 @@ class RuntimePath:
     features: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
     rootless_options: tuple[str, ...] = ()
+    runtime: str = ""
+    program: tuple[str, ...] = ()
+    image: str = ""
     file: Path = Path()
     line: int = 0
 
@@ -166,8 +175,10 @@ class ContainerSpec:
     Attributes:
         id: unique in the node; also names the cgroup.
         module: the workload's name in the corpus.
-        rootfs: directory on the node that becomes the container's root.
-        args: the whole argument vector, the module's path first.
+        rootfs: directory on the node that becomes the container's root, or an image's one layer.
+        image: name of an image that the engine has, used instead of one made of ``rootfs``.
+        args: the whole argument vector as the guest should see it, the module's path first.
+        program: put before them: the engine's own command, where that is a program in the image.
         env: ``KEY=value`` strings, in order; nothing is added to them.
         stdin: bytes for the guest, then end of file.
         systemd_cgroup: let systemd make the cgroup, as a scope named ``conformance-ID``.
@@ -186,6 +197,7 @@ class ContainerSpec:
     module: str
     rootfs: str
     args: tuple[str, ...]
+    program: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     cwd: str = "/"
     uid: int = 0
@@ -207,6 +219,7 @@ class ContainerSpec:
     guest: Literal["wasm", "native"] | None = None
     wrapped_in: tuple[str, ...] = ()
     binary: str | None = None
+    image: str = ""
     nonce: str = ""
     timeout_seconds: float = 20.0
     max_output_bytes: int = 4 * 1024 * 1024
@@ -271,6 +284,7 @@ class ProcessSnapshot:
     """``/proc/PID`` of a container's process, read from outside the container."""
 
     pid: int
+    container_id: str = ""
     comm: str = ""
     exe: str = ""
     mapped: tuple[str, ...] = ()
@@ -388,6 +402,7 @@ class RunResult:
         memory_peak_bytes: of the container's cgroup, the runtime included.
         asked: what the check asked for.
         leftovers: cgroups and state that the runtime did not remove.
+        container_id: as the low-level runtime knows it: an engine above gives names of its own.
     """
 
     asked: ContainerSpec
@@ -401,6 +416,7 @@ class RunResult:
     stderr: bytes
     memory_peak_bytes: int | None = None
     leftovers: tuple[str, ...] = ()
+    container_id: str = ""
 
     @property
     def proven(self) -> Proof:

@@ -51,7 +51,7 @@ def configuration(
         "process": {
             "terminal": spec.tty,
             "user": {"uid": spec.uid, "gid": spec.gid, "additionalGids": list(spec.additional_gids)},
-            "args": list(spec.args),
+            "args": [*spec.program, *spec.args],
             "env": list(spec.env),
             "cwd": spec.cwd,
             "capabilities": capabilities,

@@ -122,7 +122,7 @@ def _usage(call: Any, *arguments: Any, **more: Any) -> Any:
 
 def _brought(options: list[str], paths: list[RuntimePath]) -> dict[str, Path]:
     brought = {}
-    known = {p.binary for p in paths}
+    known = {name for p in paths for name in (p.binary, p.runtime) if name}
     for option in options:
         name, equals, file = option.partition("=")
         if not equals:

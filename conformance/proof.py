@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from conformance.model import ContainerSpec, ProcessSnapshot, Proof, Reports, RuntimePath, Said
+from conformance.model import (
+    Completed,
+    ContainerSpec,
+    ProcessSnapshot,
+    Proof,
+    Reports,
+    RunResult,
+    RuntimePath,
+    Said,
+)  # fmt: skip
 
 ANNOUNCEMENT, REPORT = b"@guest ", b"@report "
 #: Start of the compile-time target that each twin names.
@@ -18,8 +27,20 @@ HOOK = b"""state=$(cat)
 pid=${state#*\\"pid\\":}
 pid=$((${pid%%[!0-9 ]*}))
 exe=$(readlink "/proc/$pid/exe")
-{ echo "$pid $exe"; cat "/proc/$pid/comm" "/proc/$pid/maps"; } > "$1"
+id=${state#*\\"id\\":}
+id=${id#*\\"}
+{ echo "$pid $exe"; cat "/proc/$pid/comm" "/proc/$pid/maps"; echo "id ${id%%\\"*}"; } > "$1"
 """
+
+#: The same where all containers share one hook: the file's name is in the container's annotations.
+HOOK_BY_ANNOTATION = HOOK.replace(
+    b"state=$(cat)\n",
+    b"""state=$(cat)
+file=${state#*\\"org.conformance.snapshot\\":}
+file=${file#*\\"}
+set -- "${file%%\\"*}"
+""",
+)
 
 
 def parse_hook(text: bytes) -> ProcessSnapshot | None:
@@ -29,11 +50,16 @@ def parse_hook(text: bytes) -> ProcessSnapshot | None:
         return None
     pid, _, exe = lines[0].partition(" ")
     mapped: dict[str, None] = {}
+    container_id = ""
     for line in lines[2:]:
+        if line.startswith("id "):
+            container_id = line[3:]
         columns = line.split(None, 5)
         if len(columns) == 6:
             mapped[columns[5]] = None
-    return ProcessSnapshot(pid=int(pid), comm=lines[1].strip(), exe=exe, mapped=tuple(mapped))
+    return ProcessSnapshot(
+        pid=int(pid), comm=lines[1].strip(), exe=exe, mapped=tuple(mapped), container_id=container_id
+    )
 
 
 def listen(stdout: bytes, stderr: bytes) -> tuple[dict[str, str], Reports]:
@@ -98,3 +124,35 @@ def prove(
         if not found:
             missing.append(f"{library} is not mapped in the container's process ({snapshot.comm}, {snapshot.exe})")
     return Proof(tuple(missing), dict(announcement), engine, snapshot.comm if snapshot else "")
+
+
+def result(
+    path: RuntimePath, spec: ContainerSpec, done: Completed, commands: tuple[str, ...],
+    snapshot: ProcessSnapshot | None, memory_peak_bytes: int | None, leftovers: Sequence[str] = (),
+) -> RunResult:  # fmt: skip
+    """Put together what is known of a container that has ended.
+
+    Args:
+        path: claims a twin and, for Wasm, an engine.
+        spec: what was asked for.
+        done: the command whose end the caller sees.
+        commands: all that led here.
+        snapshot: of the container's process, taken from outside.
+        memory_peak_bytes: of its cgroup.
+        leftovers: what the runtime did not remove.
+    """
+    announcement, reports = listen(done.stdout, done.stderr)
+    return RunResult(
+        asked=spec,
+        completed=done,
+        commands=commands,
+        snapshot=snapshot,
+        proof=prove(path, spec, announcement, snapshot, speaks=bool(spec.nonce)),
+        announcement=announcement,
+        reports=reports,
+        stdout=done.stdout,
+        stderr=done.stderr,
+        memory_peak_bytes=memory_peak_bytes,
+        leftovers=tuple(leftovers),
+        container_id=snapshot.container_id if snapshot else "",
+    )

@@ -113,9 +113,9 @@ class Session:
         started = time.monotonic()
         try:
             node = self.node(path.node)
-            brought = path.binary in self.settings.brought
-            binary = f"{BROUGHT_DIRECTORY}/{path.binary}" if brought else path.binary
-            launcher = launchers.launcher(path.launcher)(node, path, binary)
+            brought = {path.binary, path.runtime} & set(self.settings.brought)
+            binary, runtime = (f"{BROUGHT_DIRECTORY}/{n}" if n in brought else n for n in (path.binary, path.runtime))
+            launcher = launchers.launcher(path.launcher)(node, path, binary, runtime)
             launcher.keep_bundles = self.settings.keep
             versions = launcher.preflight()
             with self.settings.corpus.tar.open("rb") as tar:
@@ -125,7 +125,7 @@ class Session:
         except InfrastructureError as error:
             self._failed[path.name] = str(error)
             raise
-        opened = OpenPath(path, node, launcher, versions, root, brought)
+        opened = OpenPath(path, node, launcher, versions, root, bool(brought))
         opened.canary = self._canary(opened)
         opened.seconds = time.monotonic() - started
         self._paths[path.name] = opened
@@ -180,6 +180,11 @@ class PathUnderTest:
     def launcher(self) -> Any:
         """The launcher, for checks that need more than :meth:`run` and :meth:`create`."""
         return self._opened.launcher
+
+    @property
+    def sets_variables(self) -> frozenset[str]:
+        """Variables that this way of starting containers says it sets in each of them."""
+        return self._opened.launcher.sets_variables
 
     @property
     def native_root(self) -> str:

@@ -36,13 +36,15 @@ class Launcher(Protocol):
     """One way to start containers on one node, for one path."""
 
     features: frozenset[Feature]
+    #: variables that it says it sets in every container
+    sets_variables: frozenset[str]
     #: what is started on the node, and the hook that takes the snapshot
     binary: str
     hook_file: str
     #: leave every bundle in place after its container has gone
     keep_bundles: bool
 
-    def __init__(self, node: Node, path: RuntimePath, binary: str) -> None: ...
+    def __init__(self, node: Node, path: RuntimePath, binary: str, runtime: str = "") -> None: ...
 
     def preflight(self) -> Versions:
         """Static facts only; starts no container.

@@ -7,14 +7,13 @@ The command line is the one that runc, crun and youki share
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from conformance import cgroups, oci_config, proof
+from conformance import cgroups, oci_config, preflight, proof
 from conformance.errors import InfrastructureError
 from conformance.launchers import Versions
 from conformance.model import Completed, ContainerSpec, Feature, ProcessSnapshot, RunResult, RuntimePath, Said
@@ -23,7 +22,6 @@ from conformance.node import steps as s
 
 #: A runtime's own bookkeeping command that takes longer than this hangs.
 COMMAND_TIMEOUT_SECONDS = 10.0
-MEMORY_PEAK = ("memory.peak", "memory.max_usage_in_bytes")
 #: How long after its guest has spoken a runtime may take to write the pid file.
 PID_FILE_SECONDS = 2.0
 #: Starts the runtime where a check asks for a rootless container; in the container it is root.
@@ -36,10 +34,12 @@ class Launcher:
 
     features = frozenset({
         Feature.RUN, Feature.LIFECYCLE, Feature.HOOKS, Feature.OCI_CONFIG, Feature.EXEC, Feature.TTY,
-        Feature.STDIN, Feature.PAUSE,
+        Feature.STDIN, Feature.PAUSE, Feature.RUNTIME_COMMAND,
     })  # fmt: skip
 
-    def __init__(self, node: Node, path: RuntimePath, binary: str) -> None:
+    sets_variables: frozenset[str] = frozenset()
+
+    def __init__(self, node: Node, path: RuntimePath, binary: str, runtime: str = "") -> None:
         self.node, self.path, self.binary = node, path, binary
         base = node.directory / path.name
         self.state_root = str(base / "state")
@@ -56,78 +56,9 @@ class Launcher:
         Raises:
             InfrastructureError: something is missing, does not start, or is not what the path needs.
         """
-        node, path, binary = self.node, self.path, self.binary
-        if names := node.facts["binfmt_wasm"]:
-            raise InfrastructureError(
-                f"{node.name} runs Wasm through binfmt_misc ({', '.join(names)}):"
-                f" no verdict would be about {path.name}",
-                hint="disable the entry: echo -1 > /proc/sys/fs/binfmt_misc/NAME",
-            )
-        library = path.engine.library if path.engine else ""
-        mapped = f"next(l.split()[-1] for l in open('/proc/self/maps') if {library!r} in l)"
-        dlopen = f"import ctypes; ctypes.CDLL({library!r}); print({mapped})"
-        steps: list[s.Run] = [
-            s.Run(["sh", "-c", 'readlink -f "$(command -v -- "$1")"', "sh", binary]),
-            s.Run([binary, "--version"], timeout_seconds=COMMAND_TIMEOUT_SECONDS),
-            s.Run(["dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *path.components, "base-files"]),
-            s.Run(["python3", "-I", "-S", "-c", dlopen] if library else ["true"]),
-        ]
-        write = s.Write(self.hook_file, proof.HOOK)
-        answers = node.batch([*steps, write])
-        where, version, packages, engine = (completed(a, b) for a, b in zip(steps, answers, strict=False))
-        if answers[-1].error:
-            raise InfrastructureError(f"{node.name}: cannot write {self.hook_file}: {answers[-1].error}")
-        self._check_starts(where, version)
-        text = version.stdout.decode("utf-8", "replace")
-        if path.engine and path.engine.built_with not in text:
-            raise InfrastructureError(
-                f"{path.name}: {binary} ({text.splitlines()[0].strip() if text else 'no version'}) is built without"
-                f" {path.engine.name}: its --version does not list {path.engine.built_with}",
-                hint=f"build it with {path.engine.name}, or choose another path with --runtime",
-            )
-        if library and not engine.ok:
-            reason = engine.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-            raise InfrastructureError(
-                f"{path.name}: the engine library {library} cannot be loaded on the node:"
-                f" {reason[0].removeprefix('OSError: ') if reason else engine.how_it_ended()}",
-                hint="install the engine's package on the node",
-            )
-        components = dict(
-            line.split(" ", 1) for line in packages.stdout.decode().splitlines() if not line.startswith("base-files")
-        )
-        found = re.search(r"(\d+\.\d+[\w.+~-]*)", text)
-        own = where.stdout.decode().strip()
-        if found and not own.startswith("/usr/bin/"):
-            components[path.binary] = found[1]
-        elif found:
-            components.setdefault(path.binary, found[1])
-        engine_file = engine.stdout.decode().strip() if library else ""
-        return Versions(components, self._digests([own, *filter(None, [engine_file])]), engine_file)
-
-    def _check_starts(self, where: Completed, version: Completed) -> None:
-        """A runtime that cannot even print its version is not there: that is no verdict on it."""
-        binary, name = self.binary, self.path.name
-        if version.start_error == "ENOENT" and not where.stdout.strip():
-            raise InfrastructureError(
-                f"{name}: {binary} is not on the node", hint="install it there, or bring one with --runtime-binary"
-            )
-        why = {
-            "ENOENT": "its program interpreter or dynamic loader is missing",
-            "EACCES": "it is not executable",
-            "ENOEXEC": "it is no executable for this machine's architecture",
-        }.get(version.start_error, version.start_error)
-        if not version.start_error and not version.ok:
-            said = version.stderr.decode("utf-8", "replace").strip().splitlines()
-            why = f"--version ended with {version.how_it_ended()}" + (f": {said[-1]}" if said else "")
-        if why:
-            raise InfrastructureError(f"{name}: {binary} does not work on this node: {why}")
-
-    def _digests(self, files: Sequence[str]) -> dict[str, str]:
-        sums = self.node.run(["sha256sum", "--", *files])
-        if not sums.ok:
-            raise InfrastructureError(f"{self.node.name}: sha256sum: {sums.stderr.decode('utf-8', 'replace').strip()}")
-        rows = (line.split(None, 1) for line in sums.stdout.decode().splitlines())
-        return {path: digest for digest, path in rows}
+        versions = preflight.look_at(self.node, self.path, {self.path.binary: self.binary})
+        self.node.do(s.Write(self.hook_file, proof.HOOK))
+        return versions
 
     # ---- a container in one command
 
@@ -143,8 +74,9 @@ class Launcher:
         cgroup = self.cgroup_of(spec.id)
         remove = [] if self.keep_bundles else [s.Remove(bundle)]
         _, config, _, ran, hook, peak, groups, state, *_ = self.node.batch([
-            *self.write_bundle(bundle, spec), run, s.Read(f"{bundle}/snapshot"), s.CgroupRead(cgroup, MEMORY_PEAK),
-            s.CgroupList(cgroup), s.Has(f"{self.state_root}/{spec.id}"), s.CgroupRemove(cgroup, kill=True), *remove,
+            *self.write_bundle(bundle, spec), run, s.Read(f"{bundle}/snapshot"),
+            s.CgroupRead(cgroup, cgroups.MEMORY_PEAK), s.CgroupList(cgroup),
+            s.Has(f"{self.state_root}/{spec.id}"), s.CgroupRemove(cgroup, kill=True), *remove,
         ])  # fmt: skip
         self._check_written(config)
         left = [*groups.fields["entries"], *([f"{self.state_root}/{spec.id}"] if state.fields["there"] else [])]
@@ -160,20 +92,8 @@ class Launcher:
         peak: s.Answer, leftovers: Sequence[str] = (),
     ) -> RunResult:  # fmt: skip
         """Put together what is known of a container that has ended."""
-        announcement, reports = proof.listen(done.stdout, done.stderr)
-        return RunResult(
-            asked=spec,
-            completed=done,
-            commands=commands,
-            snapshot=snapshot,
-            proof=proof.prove(self.path, spec, announcement, snapshot, speaks=bool(spec.nonce)),
-            announcement=announcement,
-            reports=reports,
-            stdout=done.stdout,
-            stderr=done.stderr,
-            memory_peak_bytes=_peak(peak),
-            leftovers=tuple(leftovers),
-        )
+        peak_bytes = cgroups.peak_bytes(peak.fields.get("values", {}))
+        return proof.result(self.path, spec, done, commands, snapshot, peak_bytes, leftovers)
 
     # ---- a container step by step
 
@@ -462,16 +382,10 @@ class OciContainer:
         """Wait for the guest's end, as the parent of its process: its own exit code or signal."""
         launcher = self.launcher
         step = s.Wait(self.created.handle, None if self.of_runtime else self.pid or None, timeout_seconds)
-        ended, peak = launcher.node.batch([step, s.CgroupRead(launcher.cgroup_of(self.id), MEMORY_PEAK)])
+        ended, peak = launcher.node.batch([step, s.CgroupRead(launcher.cgroup_of(self.id), cgroups.MEMORY_PEAK)])
         done = completed(s.Run(self.created.argv), ended)
         if self.spec.hold_stdin and not done.timed_out:
             self.feed()
         done = replace(done, argv=self.created.argv)
         return launcher.result(self.spec, done, self.commands, self.hook, peak)
 
-
-def _peak(answer: s.Answer) -> int | None:
-    for text in answer.fields.get("values", {}).values():
-        if text.strip().isdigit():
-            return int(text)
-    return None

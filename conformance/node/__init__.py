@@ -15,12 +15,15 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from conformance.errors import InfrastructureError
 from conformance.model import Completed, ProcessSnapshot
 from conformance.node import steps as s
 from conformance.node.steps import Answer, Step
+
+if TYPE_CHECKING:
+    from conformance.services import Service
 
 #: Grace for the way there and back, above what the steps themselves may take.
 ROUND_TRIP_SECONDS = 15.0
@@ -66,6 +69,8 @@ class Node:
         self.busy_seconds = 0.0
         #: Steps in order, kept while a reproduction is being written.
         self.transcript: list[Step] | None = None
+        #: Daemons that run there for us, by key; see :mod:`conformance.services`.
+        self.services: dict[str, Service] = {}
         self._stderr = bytearray()
         self._roots: dict[str, PurePosixPath] = {}
         try:

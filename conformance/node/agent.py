@@ -28,6 +28,7 @@ import termios
 import time
 
 PR_SET_CHILD_SUBREAPER = 36
+MNT_DETACH = 2
 DRAIN_SECONDS = 2.0
 CAP_SYS_RESOURCE = 24
 #: Not below /run, which many distributions mount noexec.
@@ -678,9 +679,17 @@ def remove_session(session):
         except OSError:
             continue  # another session lives there, or none ever did
     directory = STATE + "/" + session
+    unmount_below(directory)
     if os.path.isdir(directory):
         shutil.rmtree(directory)
     os.unlink(directory + ".lock")
+
+
+def unmount_below(directory):
+    """Take away what container engines have mounted there, the innermost first."""
+    places = [line.split()[4] for line in read_text("/proc/self/mountinfo").splitlines()]
+    for place in sorted((p for p in places if p.startswith(directory + "/")), key=len, reverse=True):
+        ctypes.CDLL(None, use_errno=True).umount2(place.encode(), MNT_DETACH)
 
 
 def median_of(measure, times):

@@ -218,6 +218,9 @@ def lay_out(image: str, place: str, mode: str, controllers: list[str], sizes: di
         os.symlink(f"/proc/self/fd/{number_}", f"/dev/{name}")
     os.symlink("/proc/self/fd", "/dev/fd")
     mount("run", "/run", "tmpfs", MS_NOSUID | MS_NODEV, f"mode=755,size={sizes['run']}")
+    # not on the overlay: image stores make overlays of their own, and those do not stack
+    os.makedirs("/var/lib/conformance", exist_ok=True)
+    mount("state", "/var/lib/conformance", "tmpfs", 0, f"mode=755,size={sizes['state']}")
     mount("tmp", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, f"mode=1777,size={sizes['tmp']}")
     checked(libc.umount2(b"/.outside", MNT_DETACH), "detach the host's root")
     os.rmdir("/.outside")

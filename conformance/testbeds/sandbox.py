@@ -14,7 +14,7 @@ from conformance.testbeds import as_root, need_root
 #: Which image a kind of node is made of.
 IMAGES = {"low-level": "node"}
 #: Bounds of the file systems that take writes; a full disk is testable and never the host's.
-SIZES = {"upper": "2g", "run": "256m", "tmp": "256m"}
+SIZES = {"upper": "2g", "state": "4g", "run": "256m", "tmp": "256m"}
 
 
 def prepare(kinds: Sequence[str], progress: Callable[[str], None]) -> None:

@@ -2,12 +2,15 @@
 
 from conformance import Feature, needs, requirement
 
+#: Takes its input first: a runtime may write the state into a pipe that nobody reads any more.
+FAILING = {"path": "/bin/sh", "args": ["sh", "-c", "cat > /dev/null; exit 1"]}
 ON_THE_NODE = ["prestart", "createRuntime", "poststart", "poststop"]
 
 
 def saying_where(log, name):
     """A hook that writes the mount namespace it runs in to a file of its name."""
-    return [{"path": "/bin/sh", "args": ["sh", "-c", 'readlink /proc/self/ns/mnt > "$0/$1"', log, name]}]
+    program = 'cat > /dev/null; readlink /proc/self/ns/mnt > "$0/$1"'
+    return [{"path": "/bin/sh", "args": ["sh", "-c", program, log, name]}]
 
 
 @requirement("OCI-HOOKS-NAMESPACE")
@@ -30,13 +33,10 @@ def test_hooks_run_in_the_namespace_that_is_theirs(path):
 @requirement("OCI-HOOKS-FAIL-EARLY")
 @needs(Feature.HOOKS)
 def test_a_hook_that_fails_before_the_guest_keeps_it_from_starting(path):
-    programs = {"prestart": "/bin/false", "createContainer": "/bin/false", "startContainer": "/native-exit-42"}
+    failing = {"prestart": FAILING, "createContainer": FAILING, "startContainer": {"path": "/native-exit-42"}}
     inside = [path.native_program("exit-42")]
 
-    results = {
-        name: path.run("exit-return-0", hooks={name: [{"path": program}]}, mounts=inside)
-        for name, program in programs.items()
-    }
+    results = {name: path.run("exit-return-0", hooks={name: [hook]}, mounts=inside) for name, hook in failing.items()}
 
     path.observe(went_on=[name for name, result in results.items() if result.guest_started])
     assert [name for name, result in results.items() if result.guest_started] == []
@@ -47,7 +47,7 @@ def test_a_hook_that_fails_before_the_guest_keeps_it_from_starting(path):
 @requirement("OCI-HOOKS-FAIL-LATE")
 @needs(Feature.HOOKS)
 def test_a_poststart_or_poststop_hook_that_fails_changes_nothing(path):
-    late = {name: {name: [{"path": "/bin/false"}]} for name in ("poststart", "poststop")}
+    late = {name: {name: [FAILING]} for name in ("poststart", "poststop")}
 
     results = {name: path.run("exit-return-0", hooks=hooks) for name, hooks in late.items()}
 

@@ -5,8 +5,8 @@ from conformance.hooks import INSIDE, ORDER, recording, states_in
 
 
 def saying(log, text):
-    """A hook that adds a line to ``LOG/order``."""
-    return [{"path": "/bin/sh", "args": ["sh", "-c", 'echo "$1" >> "$0/order"', log, text]}]
+    """A hook that takes its input and adds a line to ``LOG/order``."""
+    return [{"path": "/bin/sh", "args": ["sh", "-c", 'cat > /dev/null; echo "$1" >> "$0/order"', log, text]}]
 
 
 @requirement("OCI-HOOKS-ORDER")
@@ -66,7 +66,7 @@ def test_each_hook_gets_the_container_s_state(path):
 
     states = states_in(path.node, log)
     assert result.proven
-    assert {name: state.get("id") for name, state in states.items()} == dict.fromkeys(states, result.asked.id)
+    assert {name: state.get("id") for name, state in states.items()} == dict.fromkeys(states, result.container_id)
     assert states["createRuntime"]["status"] in ("creating", "created")
     assert states["createRuntime"]["pid"] > 0
     assert states["poststop"]["status"] == "stopped"
@@ -77,7 +77,7 @@ def test_each_hook_gets_the_container_s_state(path):
 def test_a_createruntime_hook_that_fails_stops_the_container(path):
     failing = {"createRuntime": [{"path": "/bin/false"}]}
 
-    result = path.run("exit-return-0", oci={"hooks": failing})
+    result = path.run("exit-return-0", hooks=failing)
 
     assert not result.guest_started
     assert result.signal is None

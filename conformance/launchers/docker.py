@@ -1,0 +1,60 @@
+"""docker: dockerd hands the container to containerd, whose shim starts the low-level runtime.
+
+The daemon is one of this session (``vms/services/dockerd.yaml``), with a store of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from conformance import preflight, proof, services
+from conformance.container_cli import ContainerCli
+from conformance.launchers import Versions
+from conformance.model import ContainerSpec, Feature, RunResult, RuntimePath
+from conformance.node import Node
+from conformance.node import steps as s
+
+#: Variables that the reference of ``docker run`` says it sets in every Linux container.
+SETS_VARIABLES = frozenset({"PATH", "HOME", "HOSTNAME"})
+
+
+class Launcher:
+    """See :class:`conformance.launchers.Launcher`."""
+
+    features = frozenset({Feature.RUN, Feature.STDIN})
+    sets_variables = SETS_VARIABLES
+    cli: ContainerCli
+
+    def __init__(self, node: Node, path: RuntimePath, binary: str, runtime: str = "") -> None:
+        self.node, self.path, self.binary, self.runtime = node, path, binary, runtime
+        self.hook_file = str(node.directory / "snapshot.sh")
+        self.keep_bundles = False
+
+    def preflight(self) -> Versions:
+        """Look at client, daemon and runtime, and start the daemon.
+
+        Raises:
+            InfrastructureError: one of them is missing or does not work; names it.
+        """
+        programs = {self.path.runtime: self.runtime, "docker": self.binary, "dockerd": "dockerd"}
+        versions = preflight.look_at(self.node, self.path, programs)
+        self.node.do(s.Write(self.hook_file, proof.HOOK_BY_ANNOTATION))
+        daemon = services.need(
+            self.node, "dockerd", runtime=self.path.runtime, program=next(iter(versions.digests)), hook=self.hook_file
+        )
+        self.cli = ContainerCli(
+            self.node, self.path,
+            command=(self.binary, f"--host=unix://{daemon.directory}/docker.sock"),
+            run_options=(f"--runtime={self.path.runtime}-hooked",),
+            state=f"{daemon.directory}/data/containers/*",
+            health=(daemon.has_ended, daemon.check),
+        )  # fmt: skip
+        return versions
+
+    def run(self, spec: ContainerSpec) -> RunResult:
+        """``docker run``."""
+        return self.cli.run(spec)
+
+    def cleanup(self, containers: Sequence[tuple[str, int]]) -> None:
+        """See :class:`conformance.launchers.Launcher`."""
+        self.cli.cleanup(containers)

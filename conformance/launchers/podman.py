@@ -1,0 +1,80 @@
+"""podman: no daemon; conmon stands between podman and the low-level runtime.
+
+Each session has a store of its own, so nothing of the machine's own podman is seen or touched.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from conformance import preflight, proof
+from conformance.container_cli import ContainerCli
+from conformance.launchers import Versions
+from conformance.model import ContainerSpec, Feature, RunResult, RuntimePath
+from conformance.node import Node
+from conformance.node import steps as s
+
+#: Variables that podman-run(1) says it sets in every container.
+SETS_VARIABLES = frozenset({"PATH", "HOME", "HOSTNAME", "container"})
+
+
+class Launcher:
+    """See :class:`conformance.launchers.Launcher`."""
+
+    features = frozenset({Feature.RUN, Feature.STDIN, Feature.HOOKS})
+    sets_variables = SETS_VARIABLES
+
+    def __init__(self, node: Node, path: RuntimePath, binary: str, runtime: str = "") -> None:
+        self.node, self.path, self.binary, self.runtime = node, path, binary, runtime
+        store = node.directory / "podman"
+        self.hook_file = str(node.directory / path.name / "snapshot.sh")
+        self.hooks = str(node.directory / path.name / "hooks")
+        self.keep_bundles = False
+        self.cli = ContainerCli(
+            node, path,
+            command=(
+                "env", "PODMAN_IGNORE_CGROUPSV1_WARNING=1", binary, f"--root={store}/root", f"--runroot={store}/run",
+                f"--tmpdir={store}/tmp", "--cgroup-manager=cgroupfs", "--events-backend=none",
+            ),
+            run_options=("--cgroups=no-conmon",),
+            state=f"{store}/root/overlay-containers/*/userdata",
+            before_run=self._own_options,
+        )  # fmt: skip
+
+    def preflight(self) -> Versions:
+        """See :class:`conformance.launchers.Launcher`."""
+        versions = preflight.look_at(self.node, self.path, {self.path.runtime: self.runtime, "podman": self.binary})
+        # by its file: podman looks for a name in a list of its own
+        self.runtime = next(iter(versions.digests))
+        ours = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", self.hook_file]}]}
+        self.node.batch(_hook_files(self.hooks, "00-snapshot", ours))
+        self.node.do(s.Write(self.hook_file, proof.HOOK_BY_ANNOTATION))
+        return versions
+
+    def _own_options(self, spec: ContainerSpec) -> tuple[list[s.Step], list[str]]:
+        """Global options for one container, with the steps that write what they name."""
+        words = [f"--runtime={spec.binary or self.runtime}", f"--hooks-dir={self.hooks}"]
+        if not spec.hooks:
+            return [], words
+        directory = f"{self.node.directory}/{self.path.name}/hooks-{spec.id}"
+        return _hook_files(directory, "50-check", spec.hooks), [*words, f"--hooks-dir={directory}"]
+
+    def run(self, spec: ContainerSpec) -> RunResult:
+        """``podman run``."""
+        return self.cli.run(spec)
+
+    def cleanup(self, containers: Sequence[tuple[str, int]]) -> None:
+        """See :class:`conformance.launchers.Launcher`."""
+        self.cli.cleanup(containers)
+
+
+def _hook_files(directory: str, name: str, hooks: Mapping[str, Any]) -> list[s.Step]:
+    """Files in the form of oci-hooks(5): used in the order of their names, and a name in a later directory wins."""
+    files: list[s.Step] = []
+    for stage, entries in hooks.items():
+        for number, entry in enumerate(entries):
+            text = {"version": "1.0.0", "hook": dict(entry), "when": {"always": True}, "stages": [stage]}
+            files.append(s.Write(f"{directory}/{name}-{stage}-{number:02}.json", json.dumps(text).encode()))
+    return files
