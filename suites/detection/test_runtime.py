@@ -1,5 +1,7 @@
 """How crun says and chooses what it can run."""
 
+from packaging.version import Version
+
 from conformance import Feature, needs, requirement
 
 
@@ -42,3 +44,16 @@ def test_a_missing_engine_library_is_named(path):
     assert result.signal is None
     assert result.exit_code not in (0, None)
     assert b"libwasmedge" in result.stderr
+
+
+@requirement("OCI-FEATURES-VERSIONS")
+@needs(Feature.OCI_CONFIG)
+def test_the_versions_that_features_names_are_accepted(path):
+    features = path.features()
+    versions = [str(features[name]) for name in ("ociVersionMin", "ociVersionMax")]
+
+    results = {version: path.run("exit-return-0", oci={"ociVersion": version}) for version in versions}
+
+    path.observe(versions=versions)
+    assert [version for version, result in results.items() if not result.proven] == []
+    assert Version(versions[0]) <= Version(versions[1])

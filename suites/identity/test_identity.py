@@ -124,3 +124,32 @@ def test_the_hostname_is_the_one_asked_for(path):
 
     assert result.proven
     assert result.reports[0]["text"].strip() == "chosen-name"
+
+
+@requirement("OCI-CAPABILITY-UNKNOWN")
+@needs(Feature.OCI_CONFIG)
+def test_a_capability_that_does_not_exist_is_a_warning(path):
+    sets = dict.fromkeys(("bounding", "effective", "permitted"), ["CAP_KILL", "CAP_NO_SUCH"])
+
+    # a runtime may show warnings only to those who ask for them
+    result = path.run(
+        "exit-return-0", oci={"process": {"capabilities": sets}}, wrapped_in=("sh", "-c", 'exec "$0" --debug "$@"')
+    )
+
+    path.observe(said=b"NO_SUCH" in result.stderr)
+    assert result.proven
+    assert b"NO_SUCH" in result.stderr
+
+
+@requirement("OCI-OOM-SCORE-KEPT")
+@needs(Feature.LIFECYCLE)
+def test_without_a_score_of_its_own_the_oom_score_stays(path):
+    container = path.create("hold", hold_stdin=True)
+    container.start()
+    assert container.wait_until_output()
+
+    score = container.snapshot().oom_score_adj
+    container.feed()
+
+    assert path.finish(container).proven
+    assert score == path.node.snapshot(path.node.agent_pid).oom_score_adj

@@ -56,3 +56,34 @@ def test_a_poststart_or_poststop_hook_that_fails_changes_nothing(path):
     assert [name for name, result in results.items() if not result.proven] == []
     assert failed == []
     assert [name for name, result in results.items() if result.leftovers] == []
+
+
+@requirement("OCI-CREATE-HOOKS")
+@needs(Feature.LIFECYCLE, Feature.HOOKS)
+def test_hooks_of_create_have_run_before_start(path):
+    log = path.directory()
+    names = ["prestart", "createRuntime", "createContainer"]
+    hooks = {name: saying_where(log, name) for name in [*names, "poststart"]}
+    container = path.create("exit-return-0", hooks=hooks)
+    assert container.created.ok
+
+    ran = [name for name in [*names, "poststart"] if path.lines_of(f"{log}/{name}")]
+    container.start()
+
+    assert path.finish(container).proven
+    path.observe(before_start=ran)
+    assert set(names) <= set(ran)
+
+
+@requirement("OCI-FEATURES-HOOKS")
+@needs(Feature.HOOKS)
+def test_the_hooks_that_features_names_run(path):
+    log = path.directory()
+    named = path.features()["hooks"]
+    asked = {name: saying_where(log, name) for name in named if name != "startContainer"}
+
+    result = path.run("exit-return-0", hooks=asked)
+
+    assert result.proven
+    assert len(asked) > 0
+    assert [name for name in asked if not path.lines_of(f"{log}/{name}")] == []

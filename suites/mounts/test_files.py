@@ -117,3 +117,14 @@ def test_the_default_devices_are_there(path):
     assert result.proven
     assert [r["ok"] for r in result.reports] == [True] * 4
     assert [r["kind"] for r in result.reports[1:3]] == ["character-device"] * 2
+
+
+@requirement("OCI-DEVICES")
+@needs(Feature.OCI_CONFIG)
+def test_a_listed_device_is_there(path):
+    device = {"path": "/dev/conformance", "type": "c", "major": 1, "minor": 5}
+
+    result = path.run("files", args=["stat:/dev/conformance"], oci={"linux": {"devices": [device]}})
+
+    assert result.proven
+    assert result.reports[0]["kind"] == "character-device"

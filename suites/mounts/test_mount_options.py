@@ -84,3 +84,18 @@ def test_mount_propagation_is_the_one_asked_for(path):
     assert result.proven
     assert [name for name in wanted if f"/mnt/{name}" not in seen] == []
     assert found == wanted
+
+
+@requirement("OCI-MOUNT-RELATIVE")
+@needs(Feature.LIFECYCLE, Feature.OCI_CONFIG)
+def test_a_relative_destination_starts_at_the_root(path):
+    relative = {**tmpfs("x"), "destination": "mnt/x"}
+    container = path.create("hold", hold_stdin=True, cwd="/tmp", extra_mounts=[tmpfs(""), relative])
+    container.start()
+    container.wait_until_output()
+
+    seen = mounts_of(path, container)
+    container.feed()
+
+    assert path.finish(container).proven
+    assert "/mnt/x" in seen

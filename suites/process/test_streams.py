@@ -48,3 +48,12 @@ def test_a_terminal_is_handed_over_and_carries_input(path):
     assert result.proven
     assert result.report["isatty"] == [True, True, True]
     assert result.report["line"].strip() == "typed"
+
+
+@requirement("OCI-CONSOLE-SIZE-IGNORED")
+@needs(Feature.OCI_CONFIG)
+def test_a_console_size_without_terminal_is_ignored(path):
+    result = path.run("exit-return-0", oci={"process": {"consoleSize": {"height": 31, "width": 97}}})
+
+    assert result.proven
+    assert result.exit_code == 0

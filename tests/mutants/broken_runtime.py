@@ -1315,7 +1315,7 @@ def drops_resource_limits(call: Call) -> None:
     call.process.pop("rlimits", None)
 
 
-@mutant("identity/*oom*")
+@mutant("identity/*oom*", "!identity/*stays")
 def ignores_the_oom_score_adjustment(call: Call) -> None:
     """``oomScoreAdj`` is ignored."""
     call.process.pop("oomScoreAdj", None)
@@ -1325,6 +1325,192 @@ def ignores_the_oom_score_adjustment(call: Call) -> None:
 def drops_the_seccomp_profile(call: Call) -> None:
     """``linux.seccomp`` is ignored."""
     call.config["linux"].pop("seccomp", None)
+
+
+# Values that the specification rules out, and small print.
+
+
+def bind_mounts(call: Call) -> list[dict[str, Any]]:
+    return [one for one in call.config["mounts"] if {"bind", "rbind"} & set(one.get("options", ()))]
+
+
+@mutant("rejection/*root_that_does_not*")
+def a_missing_root_is_no_error(call: Call) -> None:
+    """A container without root ends at once, and well."""
+    if not os.path.isdir(call.config["root"]["path"]):
+        leave(0)
+
+
+@mutant(fixes=("rejection/*relative_working*",))
+def refuses_a_relative_directory(call: Call) -> None:
+    """``cwd`` has to be absolute."""
+    if not call.process.get("cwd", "/").startswith("/"):
+        refuse("cwd is not absolute")
+
+
+@mutant(fixes=("rejection/*ociversion*",))
+def refuses_what_is_no_version(call: Call) -> None:
+    """``ociVersion`` has to be a semantic version."""
+    if call.config["ociVersion"].count(".") != 2:
+        refuse("ociVersion is no semantic version")
+
+
+@mutant("rejection/*relative_path*")
+def drops_hooks_with_a_relative_path(call: Call) -> None:
+    """A hook whose path is relative does not run, without a word."""
+    for kind, given in call.config.get("hooks", {}).items():
+        call.config["hooks"][kind] = [one for one in given if one["path"].startswith("/")]
+
+
+@mutant(fixes=("rejection/*timeout_of_zero*",))
+def refuses_a_timeout_of_zero(call: Call) -> None:
+    """A hook's timeout has to be above zero."""
+    if any(one.get("timeout") == 0 for one in hooks(call)):
+        refuse("timeout of a hook is zero")
+
+
+@mutant(fixes=("rejection/*without_a_system_call*",))
+def refuses_a_rule_without_system_calls(call: Call) -> None:
+    """A seccomp rule has to name a system call."""
+    if any(not rule["names"] for rule in call.config["linux"].get("seccomp", {}).get("syscalls", ())):
+        refuse("seccomp rule without names")
+
+
+@mutant("rejection/*errno_for*")
+def drops_errno_that_nobody_takes(call: Call) -> None:
+    """An errno for a seccomp action that takes none is ignored."""
+    profile = call.config["linux"].get("seccomp", {})
+    for one, action, key in [
+        *((rule, "action", "errnoRet") for rule in profile.get("syscalls", ())),
+        (profile, "defaultAction", "defaultErrnoRet"),
+    ]:
+        if one.get(action) not in ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"):
+            one.pop(key, None)
+
+
+@mutant(fixes=("rejection/*device_s_place*",))
+def refuses_a_file_in_a_device_s_place(call: Call) -> None:
+    """A device is not put over a file of another kind."""
+    for device in call.config["linux"].get("devices", ()):
+        for mount in bind_mounts(call):
+            if os.path.isfile(device["path"].replace(mount["destination"], mount["source"], 1)):
+                refuse("a file is in the device's place")
+
+
+@mutant("rejection/*one_id_mapping*")
+def drops_lone_id_mappings(call: Call) -> None:
+    """One id mapping without the other is ignored."""
+    for mount in call.config["mounts"]:
+        if len({"uidMappings", "gidMappings"} & set(mount)) == 1:
+            mount.pop("uidMappings", None)
+            mount.pop("gidMappings", None)
+
+
+@mutant("rejection/*idmap*")
+def drops_idmap_without_mappings(call: Call) -> None:
+    """``idmap`` without mappings is ignored."""
+    for mount in bind_mounts(call):
+        mount["options"] = [one for one in mount["options"] if one not in ("idmap", "ridmap")]
+
+
+@mutant("rejection/*without_config_json*", on=("create",))
+def a_missing_configuration_is_no_error(call: Call) -> None:
+    """``create`` of an empty bundle does nothing, and well."""
+    if call.option("--bundle") and not os.path.exists(f"{call.option('--bundle')}/config.json"):
+        leave(0)
+
+
+@mutant("mounts/*relative_destination*")
+def destinations_start_at_cwd(call: Call) -> None:
+    """A relative destination starts at the process's directory."""
+    for mount in call.config["mounts"]:
+        mount["destination"] = os.path.join(call.process.get("cwd", "/"), mount["destination"])
+
+
+@mutant("process/*console_size*")
+def refuses_a_size_without_console(call: Call) -> None:
+    """``consoleSize`` without terminal is an error."""
+    if "consoleSize" in call.process and not call.process.get("terminal"):
+        refuse("consoleSize without terminal")
+
+
+@mutant("identity/*does_not_exist*")
+def drops_unknown_capabilities(call: Call) -> None:
+    """An unknown capability is ignored without a warning."""
+    for name, given in call.process.get("capabilities", {}).items():
+        call.process["capabilities"][name] = [one for one in given if one != "CAP_NO_SUCH"]
+
+
+@mutant("identity/*oom_score_stays")
+def raises_the_oom_score(call: Call) -> None:
+    """A container that asks for no score gets one."""
+    call.process.setdefault("oomScoreAdj", 200)
+
+
+@mutant("lifecycle/*limits_and_mounts*", on=("create", "start"))
+def limits_come_with_start(call: Call) -> None:
+    """``create`` makes a cgroup without the limit of processes; ``start`` sets it."""
+    if call.command == "create" and call.config["linux"]["resources"].get("pids"):
+        call.mark(f"{call.config['linux']['resources'].pop('pids')['limit']} {call.group}")
+    elif call.command == "start" and call.marked:
+        with open(f"{call.root}-mutant/{call.id}") as file:
+            limit, group = file.read().split()
+        for place in hierarchies():
+            if os.path.exists(f"{place}{group}/pids.max"):
+                with open(f"{place}{group}/pids.max", "w") as file:
+                    file.write(limit)
+
+
+@mutant("lifecycle/*only_used", on=("delete",))
+def delete_empties_what_was_mounted(call: Call) -> None:
+    """``delete`` removes the files of directories that the container had mounted."""
+    state = f"{call.root}/{call.id}/config.json"
+    for mount in read_json(state)["mounts"] if os.path.exists(state) else ():
+        if "rbind" in mount.get("options", ()) and os.path.isdir(mount["source"]):
+            for name in os.listdir(mount["source"]):
+                os.unlink(f"{mount['source']}/{name}")
+
+
+@mutant("mounts/*listed_device*")
+def drops_devices(call: Call) -> None:
+    """``linux.devices`` is ignored."""
+    call.config["linux"].pop("devices", None)
+
+
+@mutant("detection/*versions*", on=("features",))
+def features_exchange_the_versions(call: Call) -> None:
+    """``features`` names the greatest version as the least."""
+    import json
+
+    _, out, _ = call.captured()
+    said = json.loads(out)
+    said["ociVersionMin"], said["ociVersionMax"] = said["ociVersionMax"], said["ociVersionMin"]
+    write_all(1, json.dumps(said).encode())
+    leave(0)
+
+
+@mutant("lifecycle/*features_names_run", on=("features",))
+def features_name_a_hook_too_many(call: Call) -> None:
+    """``features`` names a hook that does not exist."""
+    import json
+
+    _, out, _ = call.captured()
+    said = json.loads(out)
+    said["hooks"].append("afterwards")
+    write_all(1, json.dumps(said).encode())
+    leave(0)
+
+
+@mutant("lifecycle/*fits_its_schema*", "lifecycle/*then_running*", on=("state",))
+def the_pid_is_text(call: Call) -> None:
+    """``state`` gives the process id as text."""
+    import json
+
+    said = call.state()
+    if not said:
+        return
+    write_all(1, json.dumps({**said, "pid": str(said["pid"])}).encode())
+    leave(0)
 
 
 # ---- the program
