@@ -76,7 +76,7 @@ def test_hooks_of_create_have_run_before_start(path):
 
 
 @requirement("OCI-FEATURES-HOOKS")
-@needs(Feature.HOOKS)
+@needs(Feature.LIFECYCLE, Feature.HOOKS)
 def test_the_hooks_that_features_names_run(path):
     log = path.directory()
     named = path.features()["hooks"]
