@@ -93,13 +93,22 @@ class Engine:
 
     Attributes:
         name: as the runtime spells it (``wasmedge``).
-        library: start of the file name that must be mapped in the container's process.
+        library: start of the file name that must be mapped in the container's process. Empty
+            where the engine is part of the runtime's program; ``version_pattern`` must then be in it.
         built_with: text that the runtime's version output must contain.
+        version_pattern: regular expression that finds the engine's version in its file.
+        version_function: C function of the library that returns it.
+        abi: versions that the runtime was written for (``<27``).
+        abi_reason: what goes wrong with others.
     """
 
     name: str
-    library: str
-    built_with: str
+    library: str = ""
+    built_with: str = ""
+    version_pattern: str = ""
+    version_function: str = ""
+    abi: str = ""
+    abi_reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ workers judge their own checks and the controller keeps the journal.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Generator, Iterator
@@ -16,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from conformance import catalogue, record
+from conformance import brought, catalogue, record
+from conformance.build.cache import silent
 from conformance.build.guests import corpus
 from conformance.errors import InfrastructureError, NotRun, UsageError
 from conformance.model import Judged, Raw, RuntimePath, SkipReason, printable
@@ -26,7 +26,7 @@ from conformance.run import Run
 from conformance.session import PathUnderTest, Session, Settings, features_of
 from conformance.testbeds import diagnostics, testbed
 from conformance.user_workloads import read as read_user_workloads
-from conformance.verdict import Situation, judge
+from conformance.verdict import INFRASTRUCTURE_FAILED, Situation, judge
 
 DEFAULT_RUNTIME = "crun-wasmedge"
 LETTERS = {
@@ -53,11 +53,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--testbed", default="sandbox", metavar="NAME[://ADDRESS]", help="sandbox, local or ssh://user@host:port")
     add("--list-runtimes", action="store_true", help="list the runtime paths and exit")
     add(
-        "--runtime-binary",
+        "--component",
         action="append",
         default=[],
-        metavar="NAME=FILE",
-        help="use this build of a runtime; repeatable",
+        metavar="NAME=WHAT",
+        help="use this build of a runtime or engine: a file, directory, Debian package or component; repeatable",
     )
     add("--report-dir", metavar="DIR", help="where the results go (default: reports/out/TIME-ID)")
     add("--keep", action="store_true", help="leave the node and every bundle in place and say how to enter it")
@@ -98,7 +98,7 @@ def pytest_configure(config: pytest.Config) -> None:
         catalogue=read,
         rootdir=config.rootpath,
         paths=paths,
-        brought=_usage(_brought, config.getoption("runtime_binary"), paths),
+        brought=_usage(brought.read, config.getoption("component"), paths, _told if worker_input is None else silent),
         workloads=_usage(read_user_workloads, Path(directory)) if directory else (),
         testbed=config.getoption("testbed"),
         strict=bool(config.getini("strict")),
@@ -107,6 +107,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUN] = run
     if worker_input is not None:
         run.prepare_error = worker_input["conformance_prepare_error"]
+        run.unbuilt = worker_input["conformance_unbuilt"]
         return
     wanted = config.getoption("report_dir")
     config.pluginmanager.register(Recorder(run, config, Path(wanted) if wanted else None), "conformance-recorder")
@@ -118,24 +119,13 @@ def _usage(call: Any, *arguments: Any, **more: Any) -> Any:
         return call(*arguments, **more)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
+    except InfrastructureError as error:
+        pytest.exit(str(error), returncode=INFRASTRUCTURE_FAILED)
 
 
-def _brought(options: list[str], paths: list[RuntimePath]) -> dict[str, Path]:
-    brought = {}
-    known = {name for p in paths for name in (p.binary, p.runtime) if name}
-    for option in options:
-        name, equals, file = option.partition("=")
-        if not equals:
-            raise UsageError(f"--runtime-binary={option}: expected NAME=FILE")
-        if name not in known:
-            raise UsageError(f"--runtime-binary: no chosen path runs '{name}' (they run: {', '.join(sorted(known))})")
-        path = Path(file)
-        if not path.is_file():
-            raise UsageError(f"--runtime-binary: {file} is not a file")
-        if not os.access(path, os.X_OK):
-            raise UsageError(f"--runtime-binary: {file} is not executable (chmod +x {file})")
-        brought[name] = path.resolve()
-    return brought
+def _told(message: str) -> None:
+    """Progress before there is a report to write it to."""
+    print(message, file=sys.stderr, flush=True)
 
 
 def run_of(config: pytest.Config) -> Run | None:
@@ -179,7 +169,11 @@ def path(request: pytest.FixtureRequest) -> Iterator[PathUnderTest]:
     if run.prepare_error:
         raise NotRun(run.prepare_error)
     if run.session is None:
-        run.session = Session(Settings(run.testbed, run.corpus or corpus(), run.brought, run.strict, run.keep))
+        run.session = Session(
+            Settings(
+                run.testbed, run.corpus or corpus(), run.brought, run.strict, run.keep, run.components(), run.unbuilt
+            )
+        )  # fmt: skip
     started = time.monotonic()
     opened = run.session.open(wanted)
     request.node.stash[record.OPENING_SECONDS] = time.monotonic() - started

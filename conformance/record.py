@@ -102,7 +102,7 @@ def path_facts(opened: OpenPath, worker: str) -> dict[str, Any]:
     return {
         "kind": "path", "path": opened.path.name, "worker": worker, "node": dict(opened.node.facts),
         "components": dict(opened.versions.components), "digests": dict(opened.versions.digests),
-        "canary": opened.canary, "seconds": round(opened.seconds, 3),
+        "notes": list(opened.versions.notes), "canary": opened.canary, "seconds": round(opened.seconds, 3),
     }  # fmt: skip
 
 

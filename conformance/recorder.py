@@ -18,13 +18,15 @@ from typing import Any
 import pytest
 
 from conformance import __version__, record
+from conformance.build import component
+from conformance.build.cache import Progress
 from conformance.build.guests import corpus
 from conformance.errors import InfrastructureError, UsageError
 from conformance.model import Judged, Raw
 from conformance.report import journal, summary
 from conformance.report.render import render
 from conformance.run import Run
-from conformance.testbeds import finish, testbed
+from conformance.testbeds import finish, installs_components, testbed
 from conformance.verdict import exit_status
 
 #: What a run's directory holds beside journal and plan.
@@ -75,6 +77,7 @@ class Recorder:
         run = self.run
         try:
             bed, _ = testbed(run.testbed)
+            self._build_components(progress)
             bed.prepare(sorted({p.node for p in run.paths}), progress)
             run.corpus = corpus(progress)
         except InfrastructureError as error:
@@ -90,6 +93,15 @@ class Recorder:
         if run.prepare_error:
             self._write(record.bare("session::prepare", "session::prepare", "-", Raw.ERROR, run.prepare_error))
 
+    def _build_components(self, progress: Progress) -> None:
+        """Build what the paths need; what cannot be built is an error of the paths that need it."""
+        for name in self.run.needed() if installs_components(self.run.testbed) else ():
+            try:
+                component.component(name, progress)
+            except InfrastructureError as error:
+                self.run.unbuilt[name] = str(error)
+                progress(str(error))
+
     def _header(self) -> dict[str, Any]:
         run, root = self.run, self.run.catalogue.root
         return {
@@ -100,8 +112,11 @@ class Recorder:
                 "argv": ["pytest", *self.config.invocation_params.args], "testbed": run.testbed, "strict": run.strict,
                 "workers": len(getattr(self.config.option, "tx", None) or [1]),
                 "brought": {
-                    name: {"file": str(file), "sha256": record.sha256(file.read_bytes())}
-                    for name, file in run.brought.items()
+                    name: {
+                        "file": str(one.file), "sha256": one.sha256, "version": one.version,
+                        "component": one.component, "paths": [p.name for p in run.paths if one.concerns(p)],
+                    }
+                    for name, one in run.brought.items()
                 },
                 "corpus": run.corpus.digest if run.corpus else "",
             },
@@ -123,6 +138,7 @@ class Recorder:
     def pytest_configure_node(self, node: Any) -> None:
         """pytest-xdist: tell a worker what was found here."""
         node.workerinput["conformance_prepare_error"] = self.run.prepare_error
+        node.workerinput["conformance_unbuilt"] = self.run.unbuilt
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from conformance import record
+from conformance.brought import Brought
+from conformance.build import component
+from conformance.build.component import Component
 from conformance.build.guests import Corpus
 from conformance.catalogue import Catalogue
 from conformance.model import RuntimePath
@@ -20,7 +23,7 @@ class Run:
     catalogue: Catalogue
     rootdir: Path
     paths: list[RuntimePath]
-    brought: dict[str, Path]
+    brought: dict[str, Brought]
     workloads: tuple[UserWorkload, ...]
     testbed: str
     strict: bool
@@ -28,6 +31,8 @@ class Run:
     session: Session | None = None
     corpus: Corpus | None = None
     prepare_error: str = ""
+    #: component to why it could not be built: its paths are errors, all others run
+    unbuilt: dict[str, str] = field(default_factory=dict)
 
     def split(self, node_id: str) -> tuple[str, str]:
         """Check id and path name of a node id such as ``suites/a/test_b.py::test_c[crun-wasmedge]``."""
@@ -35,3 +40,20 @@ class Run:
         names = [p.name for p in self.paths]
         matching = [n for n in names if parameters.rstrip("]") == n or parameters.startswith(n + "-")]
         return check, max(matching, key=len, default="-")
+
+    def needed(self) -> list[str]:
+        """Components of ours that the chosen paths need, but for programs that the user brings."""
+        wanted: dict[str, None] = {}
+        for path in self.paths:
+            programs = [name for name in (path.binary, path.runtime) if name in self.brought]
+            replaced = {component.program_on_node(path.components, name) for name in programs}
+            wanted |= dict.fromkeys(
+                name
+                for name in component.with_needs(path.components)
+                if not any(program.startswith(f"{component.PLACE}/{name}/") for program in replaced)
+            )
+        return component.with_needs(wanted)
+
+    def components(self) -> list[Component]:
+        """Those that are built."""
+        return [built for name in self.needed() if (built := component.cached(name)) is not None]

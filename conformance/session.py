@@ -12,12 +12,14 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, cast
 
 from testinfra.host import Host
 
 from conformance import launchers
+from conformance.brought import Brought
+from conformance.build.component import Component, libraries_on_node, program_on_node, with_needs
 from conformance.build.guests import Corpus
 from conformance.errors import InfrastructureError, NotRun
 from conformance.launchers.oci import OciContainer
@@ -28,9 +30,6 @@ from conformance.node.testinfra_backend import host_of
 from conformance.testbeds import testbed
 from conformance.user_workloads import UserWorkload, packed
 
-#: Where a binary the user brought is installed, under the runtime's own name: a file
-#: called ``crun-foo`` would make crun force the handler ``foo``.
-BROUGHT_DIRECTORY = "/opt/conformance/bin"
 #: A node that died is opened once more; after that its checks are not run.
 NODE_OPENINGS = 2
 
@@ -41,9 +40,12 @@ class Settings:
 
     testbed: str
     corpus: Corpus
-    brought: Mapping[str, Path]
+    brought: Mapping[str, Brought]
     strict: bool = False
     keep: bool = False
+    #: that the paths of this run need, as far as they could be built, and why the others could not
+    components: Sequence[Component] = ()
+    unbuilt: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -92,10 +94,11 @@ class Session:
             raise NotRun(f"node '{kind}' has died {NODE_OPENINGS} times: {node.dead if node else 'it never started'}")
         self._openings[kind] = self._openings.get(kind, 0) + 1
         bed, address = testbed(self.settings.testbed)
-        node = bed.open_node(kind, address, f"{os.getpid():x}-{secrets.token_hex(3)}")
+        session = f"{os.getpid():x}-{secrets.token_hex(3)}"
+        node = bed.open_node(kind, address, session, self.settings.components)
         self._nodes[kind] = node  # first, so that it is given back whatever happens next
-        for name, file in self.settings.brought.items():
-            node.do(s.Write(f"{BROUGHT_DIRECTORY}/{name}", file.read_bytes(), 0o755))
+        for brought in self.settings.brought.values():
+            node.do(s.Put(brought.place, brought.tar()))
         return node
 
     def open(self, path: RuntimePath) -> OpenPath:
@@ -112,11 +115,17 @@ class Session:
             raise NotRun(f"{path.name} cannot be tried: {self._failed[path.name]}")
         started = time.monotonic()
         try:
+            for name in with_needs(path.components):
+                if name in self.settings.unbuilt:
+                    raise InfrastructureError(f"{path.name} needs {name}: {self.settings.unbuilt[name]}")
             node = self.node(path.node)
-            brought = {path.binary, path.runtime} & set(self.settings.brought)
-            binary, runtime = (f"{BROUGHT_DIRECTORY}/{n}" if n in brought else n for n in (path.binary, path.runtime))
+            brought = [one for one in self.settings.brought.values() if one.concerns(path)]
+            binary, runtime = (self._program(path, name) for name in (path.binary, path.runtime))
             launcher = launchers.launcher(path.launcher)(node, path, binary, runtime)
             launcher.keep_bundles = self.settings.keep
+            launcher.library_path = tuple(f"{one.place}/lib" for one in brought if one.libraries)
+            if brought:
+                launcher.library_path += libraries_on_node(path.components)
             versions = launcher.preflight()
             with self.settings.corpus.tar.open("rb") as tar:
                 root = node.put(self.settings.corpus.digest, tar) / path.guest
@@ -130,6 +139,13 @@ class Session:
         opened.seconds = time.monotonic() - started
         self._paths[path.name] = opened
         return opened
+
+    def _program(self, path: RuntimePath, name: str) -> str:
+        """What to start for a program of a path: the user's, a component's, or whatever the node has."""
+        brought = self.settings.brought.get(name)
+        if brought and brought.program:
+            return f"{brought.place}/bin/{name}"
+        return program_on_node(path.components, name) or name
 
     def _canary(self, opened: OpenPath) -> dict[str, Any]:
         """Whether exit codes and traps reach the caller on this path."""

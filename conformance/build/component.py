@@ -236,6 +236,23 @@ def with_needs(names: Iterable[str]) -> list[str]:
     return list(ordered)
 
 
+def program_on_node(names: Iterable[str], binary: str) -> str:
+    """Where on a node these components have a program of that name; empty where none has."""
+    known = recipes()
+    holding = [name for name in with_needs(names) if f"bin/{binary}" in known[name].result]
+    return f"{PLACE}/{holding[0]}/bin/{binary}" if holding else ""
+
+
+def libraries_on_node(names: Iterable[str]) -> tuple[str, ...]:
+    """Directories on a node in which these components have libraries."""
+    known = recipes()
+    return tuple(
+        f"{PLACE}/{name}/lib"
+        for name in with_needs(names)
+        if any(file.startswith("lib/") for file in known[name].result)
+    )
+
+
 def component(name: str, progress: Progress = silent) -> Component:
     """The component ``name``: from the cache, from where $CONFORMANCE_CACHE_FROM says, or built now.
 

@@ -93,7 +93,7 @@ def _situation(old: journal.Run, path: str, strict: bool) -> Situation:
         components=facts.get("components", {}),
         facts=facts.get("node", {}),
         canary=facts.get("canary", {}),
-        brought=bool(set(old.run["brought"]) & set(old.paths.get(path, {}).get("layers", ()))),
+        brought=any(path in one.get("paths", ()) for one in old.run["brought"].values()),
         strict=strict,
     )
 

@@ -78,17 +78,25 @@ def options_of(old: journal.Run, record: journal.Row) -> list[str]:
     words = [f"--testbed={old.run['testbed']}"]
     if record["path"] in old.paths:
         words += [f"--runtime={record['path']}", "--no-control"]
-    for name, binary in old.run["brought"].items():
-        file = Path(binary["file"])
-        if not file.is_file():
-            raise UsageError(f"the run was made with {name}={file}, which is not there any more")
-        if hashlib.sha256(file.read_bytes()).hexdigest() != binary["sha256"]:
-            print(f"{file} is not the file of the old run: it has changed since", file=sys.stderr)
-        if record["path"] not in old.paths or name in old.paths[record["path"]]["layers"]:
-            words.append(f"--runtime-binary={name}={file}")
+    for name, brought in old.run["brought"].items():
+        if record["path"] in old.paths and record["path"] not in brought.get("paths", ()):
+            continue
+        words.append(f"--component={name}={_still_there(name, brought)}")
     if old.run["strict"]:
         words.append("--strict")
     return words + _option_words(old.run["argv"], "--workloads")
+
+
+def _still_there(name: str, brought: journal.Row) -> str:
+    """What was brought to the old run, to be brought again."""
+    file = Path(brought["file"])
+    if brought.get("component"):
+        return str(brought["component"])
+    if not file.exists():
+        raise UsageError(f"the run was made with {name}={file}, which is not there any more")
+    if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() != brought["sha256"]:
+        print(f"{file} is not the file of the old run: it has changed since", file=sys.stderr)
+    return str(file)
 
 
 def _option_words(argv: Sequence[str], name: str) -> list[str]:

@@ -25,11 +25,13 @@ class Versions:
         components: name to version, Debian's spelling where a package owns it.
         digests: file on the node to sha256.
         engine_file: the library that the engine's name resolves to.
+        notes: what a reader of the verdicts has to know, a line each.
     """
 
     components: Mapping[str, str]
     digests: Mapping[str, str]
     engine_file: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class Launcher(Protocol):
@@ -43,6 +45,8 @@ class Launcher(Protocol):
     hook_file: str
     #: leave every bundle in place after its container has gone
     keep_bundles: bool
+    #: directories on the node where the runtime's libraries are looked for before the system's own
+    library_path: tuple[str, ...]
 
     def __init__(self, node: Node, path: RuntimePath, binary: str, runtime: str = "") -> None: ...
 

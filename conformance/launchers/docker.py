@@ -29,6 +29,7 @@ class Launcher:
         self.node, self.path, self.binary, self.runtime = node, path, binary, runtime
         self.hook_file = str(node.directory / "snapshot.sh")
         self.keep_bundles = False
+        self.library_path: tuple[str, ...] = ()
 
     def preflight(self) -> Versions:
         """Look at client, daemon and runtime, and start the daemon.

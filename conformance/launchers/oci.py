@@ -47,6 +47,7 @@ class Launcher:
         self.hook_file = str(base / "snapshot.sh")
         self.cgroup = f"/conformance/{node.session}/{path.name}"
         self.keep_bundles = False
+        self.library_path: tuple[str, ...] = ()
 
     # ---- static facts
 
@@ -56,7 +57,7 @@ class Launcher:
         Raises:
             InfrastructureError: something is missing, does not start, or is not what the path needs.
         """
-        versions = preflight.look_at(self.node, self.path, {self.path.binary: self.binary})
+        versions = preflight.look_at(self.node, self.path, {self.path.binary: self.binary}, self.library_path)
         self.node.do(s.Write(self.hook_file, proof.HOOK))
         return versions
 
@@ -167,7 +168,7 @@ class Launcher:
 
     def argv(self, command: str, *arguments: str) -> list[str]:
         """A command line of this runtime with this session's own state directory."""
-        return [self.binary, "--root", self.state_root, command, *arguments]
+        return preflight.words(self.library_path, self.binary, "--root", self.state_root, command, *arguments)
 
     def argv_for(self, spec: ContainerSpec, command: str, *arguments: str) -> list[str]:
         """The same for one container, with what its spec puts around the runtime."""
@@ -176,9 +177,10 @@ class Launcher:
             options += self.path.rootless_options
             state = f"{self.bundle(spec)}/state"
             user = ["setpriv", f"--reuid={ORDINARY_USER}", f"--regid={ORDINARY_USER}", "--clear-groups", "env"]
-            words = [*user, f"XDG_RUNTIME_DIR={self.bundle(spec)}", self.binary, *options, "--root", state]
-            return [*words, command, *arguments]
-        return [*spec.wrapped_in, spec.binary or self.binary, *options, *self.argv(command, *arguments)[1:]]
+            words = [self.binary, *options, "--root", state, command, *arguments]
+            return [*user, f"XDG_RUNTIME_DIR={self.bundle(spec)}", *preflight.words(self.library_path, *words)]
+        words = [spec.binary or self.binary, *options, "--root", self.state_root, command, *arguments]
+        return [*spec.wrapped_in, *preflight.words(self.library_path, *words)]
 
     def bundle(self, spec: ContainerSpec) -> str:
         return str(self.bundles / spec.id)
@@ -388,4 +390,3 @@ class OciContainer:
             self.feed()
         done = replace(done, argv=self.created.argv)
         return launcher.result(self.spec, done, self.commands, self.hook, peak)
-

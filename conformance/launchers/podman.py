@@ -32,6 +32,7 @@ class Launcher:
         self.hook_file = str(node.directory / path.name / "snapshot.sh")
         self.hooks = str(node.directory / path.name / "hooks")
         self.keep_bundles = False
+        self.library_path: tuple[str, ...] = ()
         self.cli = ContainerCli(
             node, path,
             command=(

@@ -189,12 +189,12 @@ def _facts(runs: Sequence[_Renamed]) -> dict[str, Row]:
 
 
 def _refuse_other_binaries(runs: Sequence[_Renamed]) -> None:
-    """A component that was brought counts for all paths it is a layer of, so all runs of these must have it."""
+    """A component that was brought counts for all paths that use it, so all runs of these must have it."""
     for one in runs:
         for component, binary in (one.run.run.get("brought") or {}).items():
             for other in runs:
                 same = (other.run.run.get("brought") or {}).get(component, {}).get("sha256") == binary.get("sha256")
-                if not same and any(component in path.get("layers", ()) for path in other.run.paths.values()):
+                if not same and set(binary.get("paths", ())) & set(other.run.paths):
                     raise UsageError(
                         f"{component} was brought in {one.run.directory}, and in {other.run.directory} it is another: "
                         "use conformance compare for two binaries"

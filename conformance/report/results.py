@@ -105,7 +105,7 @@ def results(run: Run) -> Row:
     end = run.end or {}
     status = exit_status(records, interrupted=bool(end.get("interrupted")))
     recorded = end.get("exit_status")
-    notes = list(run.notes)
+    notes = [*run.notes, *(note for facts in run.facts.values() for note in facts.get("notes", ()))]
     if recorded is not None and recorded != status:
         notes.append(f"the run ended with exit status {recorded}; its records mean {status}")
     return {

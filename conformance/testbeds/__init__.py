@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
+from conformance.build.component import Component
 from conformance.documents import nearest
 from conformance.errors import InfrastructureError, UsageError
 from conformance.node import Node
@@ -33,13 +34,15 @@ class Testbed(Protocol):
         """
         ...
 
-    def open_node(self, kind: str, address: str, session: str) -> Node:
+    def open_node(self, kind: str, address: str, session: str, components: Sequence[Component] = ()) -> Node:
         """Start or reach a node of this kind.
 
         Args:
             kind: names the image or machine (``low-level``).
             address: what followed ``://`` in the option.
             session: unique; names directories and cgroups on the node.
+            components: that have to be on it; a testbed that installs nothing leaves it to the
+                preflight to say what is missing.
 
         Raises:
             InfrastructureError: the node cannot be had; says what to do.
@@ -57,6 +60,12 @@ class Finishing(Protocol):
     def diagnostics(self, kind: str) -> dict[str, str]:
         """What the node's logs say now, by name, for the record of a check that met an error; bounded."""
         ...
+
+
+def installs_components(option: str) -> bool:
+    """Whether nodes of this testbed get the components that a run builds."""
+    bed, _ = testbed(option)
+    return bool(getattr(bed, "INSTALLS_COMPONENTS", False))
 
 
 def finish(option: str, keep: bool) -> list[str]:

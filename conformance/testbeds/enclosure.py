@@ -180,14 +180,18 @@ def device(path: str, major: int, minor: int) -> None:
     os.chmod(path, 0o666)
 
 
-def lay_out(image: str, place: str, mode: str, controllers: list[str], sizes: dict[str, str]) -> None:
-    """Build the node's file system below ``place`` and make it the root."""
+def lay_out(layers: list[str], place: str, mode: str, controllers: list[str], sizes: dict[str, str]) -> None:
+    """Build the node's file system below ``place`` and make it the root.
+
+    Args:
+        layers: directories it is made of, read-only, the uppermost first.
+    """
     checked(libc.mount(b"none", b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None), "make mounts private")
     mount("sandbox", place, "tmpfs", MS_NOSUID, f"mode=755,size={sizes['upper']}")
     for name in ("upper", "work", "root"):
         os.mkdir(f"{place}/{name}")
     root = f"{place}/root"
-    mount("sandbox", root, "overlay", 0, f"lowerdir={image},upperdir={place}/upper,workdir={place}/work")
+    mount("sandbox", root, "overlay", 0, f"lowerdir={':'.join(layers)},upperdir={place}/upper,workdir={place}/work")
     os.makedirs(f"{root}/.outside", exist_ok=True)
     os.chdir(root)
     number = SYS_PIVOT_ROOT[os.uname().machine]
@@ -247,7 +251,7 @@ def become_first_process(what: dict[str, Any], place: str, mode: str, cgroups: d
     for directory in cgroups.values():
         Path(directory, "cgroup.procs").write_text("0")
     checked(libc.unshare(CLONE_NEWCGROUP), "unshare the cgroup namespace")
-    lay_out(what["image"], place, mode, list(cgroups), what["sizes"])
+    lay_out([*what["components"], what["image"]], place, mode, list(cgroups), what["sizes"])
     name = what["hostname"].encode()
     checked(libc.sethostname(name, len(name)), "sethostname")
     loopback_up()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from conformance.build.component import Component
 from conformance.node import Node
 from conformance.testbeds import as_root, need_root
 
@@ -13,7 +14,7 @@ def prepare(kinds: Sequence[str], progress: Callable[[str], None]) -> None:
     need_root("--testbed=local")
 
 
-def open_node(kind: str, address: str, session: str) -> Node:
+def open_node(kind: str, address: str, session: str, components: Sequence[Component] = ()) -> Node:
     """Start the agent here; see :class:`conformance.testbeds.Testbed`.
 
     Raises:

@@ -7,10 +7,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from conformance.build.component import Component
 from conformance.build.image import image
 from conformance.node import Node
 from conformance.testbeds import as_root, need_root
 
+INSTALLS_COMPONENTS = True
 #: Which image a kind of node is made of.
 IMAGES = {"low-level": "node"}
 #: Bounds of the file systems that take writes; a full disk is testable and never the host's.
@@ -24,7 +26,7 @@ def prepare(kinds: Sequence[str], progress: Callable[[str], None]) -> None:
         image(IMAGES[kind], progress)
 
 
-def open_node(kind: str, address: str, session: str) -> Node:
+def open_node(kind: str, address: str, session: str, components: Sequence[Component] = ()) -> Node:
     """Enter a fresh sandbox; see :class:`conformance.testbeds.Testbed`.
 
     Raises:
@@ -34,6 +36,7 @@ def open_node(kind: str, address: str, session: str) -> Node:
         "name": session,
         "hostname": f"conformance-{kind}",
         "image": str(image(IMAGES[kind]).path),
+        "components": [str(one.tree) for one in components],
         "bootstrap": Node.bootstrap(session),
         "sizes": SIZES,
     }

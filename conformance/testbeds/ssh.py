@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
+from conformance.build.component import Component
 from conformance.errors import UsageError
 from conformance.node import Node
 
@@ -21,7 +22,7 @@ def prepare(kinds: Sequence[str], progress: Callable[[str], None]) -> None:
     """Nothing to build: the machine is there, and nothing is installed on it."""
 
 
-def open_node(kind: str, address: str, session: str) -> Node:
+def open_node(kind: str, address: str, session: str, components: Sequence[Component] = ()) -> Node:
     """Start the agent over one ssh connection; see :class:`conformance.testbeds.Testbed`.
 
     Raises:

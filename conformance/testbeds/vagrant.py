@@ -22,11 +22,13 @@ from typing import IO
 
 from conformance.build import box, cache, command
 from conformance.build.accelerator import accelerator
+from conformance.build.component import Component
 from conformance.build.staging import machine, stage
 from conformance.errors import InfrastructureError
 from conformance.node import Node
 from conformance.testbeds import ssh
 
+INSTALLS_COMPONENTS = True
 ROOT = Path(__file__).parents[2]
 INSTALL = "install it: sh vms/host/install.sh vms"
 #: Emulated on a busy machine; what fails in there fails much sooner.
@@ -68,7 +70,7 @@ def prepare(kinds: Sequence[str], progress: Callable[[str], None]) -> None:
         _provision(kind, wanted, progress)
 
 
-def open_node(kind: str, address: str, session: str) -> Node:
+def open_node(kind: str, address: str, session: str, components: Sequence[Component] = ()) -> Node:
     """Start the agent over ssh; where the machine does not answer, start the machine once more.
 
     Raises:

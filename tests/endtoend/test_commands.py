@@ -155,7 +155,7 @@ def test_replay_uses_the_binary_of_the_old_run_and_says_when_it_changed(
     wrapper = tmp_path / "crun"
     wrapper.write_text('#!/bin/sh\nexec /usr/bin/crun "$@"\n')
     wrapper.chmod(0o755)
-    ran = run_suite(suite.checks(CHECKS), f"--runtime-binary=crun={wrapper}", "--strict")
+    ran = run_suite(suite.checks(CHECKS), f"--component=crun={wrapper}", "--strict")
     words = ("replay", "test_it.py::test_good[crun-wasmedge]", "--run", ran.directory, "--suites", suite.root)
     done = conformance(*words)
     assert done.returncode == 0, done.stderr

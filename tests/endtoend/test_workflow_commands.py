@@ -171,7 +171,7 @@ def test_another_repository_s_crun_judged_by_its_own_known_failures(tmp_path: Pa
     wrapper.write_text('#!/bin/sh\nexec /usr/bin/crun "$@"\n')
     wrapper.chmod(0o755)
     job = {"steps": [{"uses": "./.github/actions/conformance", "with": {
-        "runtime": "crun-wasmedge", "runtime-binary": f"crun={wrapper}", "expectations": str(tmp_path / "known"),
+        "runtime": "crun-wasmedge", "component": f"crun={wrapper}", "expectations": str(tmp_path / "known"),
         "arguments": "-k exit_code_42 --no-control",
     }}]}  # fmt: skip
     pipeline = Pipeline(tmp_path)

@@ -2,7 +2,7 @@
 """crun with exactly one thing broken: a wrapper round the real one, once for each fault.
 
 ``run.py`` writes an executable file for each mutant: this program, the mutant's function
-and its name as ``CHOSEN``. The harness installs it as ``--runtime-binary crun=FILE``.
+and its name as ``CHOSEN``. The harness installs it as ``--component crun=FILE``.
 What a mutant does not touch is handed to the real crun by ``exec``, so that the proof of
 the engine, pid files and cgroups stay as they are.
 

@@ -158,7 +158,7 @@ def run_suite(name: str, out: Path, only: Sequence[str] = ()) -> Observed:
     files = [f"suites/{file}" for file in only or mutant.only] or ["suites/"]
     argv = [
         sys.executable, "-m", "pytest", *files, f"--runtime={RUNTIME}", "--no-control", "-q",
-        f"--runtime-binary={BINARY}={executable(name, place)}", f"--report-dir={place}",
+        f"--component={BINARY}={executable(name, place)}", f"--report-dir={place}",
     ]  # fmt: skip
     started = time.monotonic()
     try:

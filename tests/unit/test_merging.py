@@ -116,7 +116,7 @@ def test_several_testbeds_are_several_paths_each_with_its_control(tmp_path: Path
     [
         ({"components": {"crun": "1.22"}}, "path 'crun-wasmedge': crun is 1.21-1 in .* and 1.22 in "),
         (
-            {"brought": {"crun": {"file": "crun", "sha256": "ab"}}},
+            {"brought": {"crun": {"file": "crun", "sha256": "ab", "paths": ["crun-wasmedge", "crun-native"]}}},
             "crun was brought in .*/b, and in .*/a it is another",
         ),
         ({"strict": True}, "/b: one run is strict"),
