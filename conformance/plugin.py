@@ -19,12 +19,12 @@ from conformance import brought, catalogue, record
 from conformance.build.cache import silent
 from conformance.build.guests import corpus
 from conformance.errors import InfrastructureError, NotRun, UsageError
-from conformance.model import Judged, Raw, RuntimePath, SkipReason, printable
+from conformance.model import Check, Judged, Raw, RuntimePath, SkipReason, printable
 from conformance.recorder import Recorder
 from conformance.reproduction import write_reproduction
 from conformance.run import Run
 from conformance.session import PathUnderTest, Session, Settings, features_of
-from conformance.testbeds import diagnostics, testbed
+from conformance.testbeds import diagnostics, may_reboot, testbed
 from conformance.user_workloads import read as read_user_workloads
 from conformance.verdict import INFRASTRUCTURE_FAILED, Situation, judge
 
@@ -36,6 +36,8 @@ LETTERS = {
 }  # fmt: skip
 
 
+#: The node fact of a machine that a check may restart.
+REBOOT = "reboot"
 RUN = pytest.StashKey[Run]()
 SKIP_REASON = pytest.StashKey[SkipReason]()
 
@@ -61,6 +63,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add("--report-dir", metavar="DIR", help="where the results go (default: reports/out/TIME-ID)")
     add("--keep", action="store_true", help="leave the node and every bundle in place and say how to enter it")
+    add("--provision", action="store_true", help="ssh: install on the machine what a machine of ours would have")
+    add("--allow-reboot", action="store_true", help="ssh: a check may restart the machine")
     add("--reproduce-to", metavar="DIR", help=argparse.SUPPRESS)  # used by 'conformance reproduce'
     add("--workloads", metavar="DIR", help="also run your own modules, each with a sidecar")
 
@@ -103,6 +107,12 @@ def pytest_configure(config: pytest.Config) -> None:
         testbed=config.getoption("testbed"),
         strict=bool(config.getini("strict")),
         keep=config.getoption("keep"),
+        provision=config.getoption("provision"),
+        may_reboot=_usage(
+            may_reboot,
+            config.getoption("testbed"),
+            allowed=config.getoption("allow_reboot"),
+        ),
     )
     config.stash[RUN] = run
     if worker_input is not None:
@@ -169,24 +179,31 @@ def path(request: pytest.FixtureRequest) -> Iterator[PathUnderTest]:
     if run.prepare_error:
         raise NotRun(run.prepare_error)
     if run.session is None:
-        run.session = Session(
-            Settings(
-                run.testbed, run.corpus or corpus(), run.brought, run.strict, run.keep, run.components(), run.unbuilt
-            )
+        settings = Settings(
+            run.testbed, run.corpus or corpus(), run.brought, run.strict, run.keep, run.components(), run.unbuilt,
+            run.may_reboot,
         )  # fmt: skip
+        run.session = Session(settings)
     started = time.monotonic()
-    opened = run.session.open(wanted)
+    with run.session.turn(wanted.node, alone=REBOOT in check.needs_node):
+        yield from _under_test(request, run, run.session, wanted, check, started)
+
+
+def _under_test(
+    request: pytest.FixtureRequest, run: Run, session: Session, wanted: RuntimePath, check: Check, started: float
+) -> Iterator[PathUnderTest]:
+    opened = session.open(wanted)
     request.node.stash[record.OPENING_SECONDS] = time.monotonic() - started
     absent = [fact for fact in check.needs_node if not _fact(opened.node.facts, fact)]
     _skip_without(request.node, absent, SkipReason.UNAVAILABLE, "the node has no")
-    under_test = PathUnderTest(opened, run.session.settings.corpus, check.id)
+    under_test = PathUnderTest(opened, session, check.id)
     request.node.stash[record.UNDER_TEST] = under_test
     request.node.stash[record.OPENED] = opened
     reproduction = request.config.getoption("reproduce_to")
     opened.node.transcript = [] if reproduction else None
     yield under_test
     if reproduction:
-        write_reproduction(Path(reproduction), opened, run.session.settings.corpus, opened.node.transcript or [])
+        write_reproduction(Path(reproduction), opened, session.settings.corpus, opened.node.transcript or [])
         opened.node.transcript = None
     before = opened.node.busy_seconds
     under_test.clean_up()

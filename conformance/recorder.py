@@ -26,7 +26,7 @@ from conformance.model import Judged, Raw
 from conformance.report import journal, summary
 from conformance.report.render import render
 from conformance.run import Run
-from conformance.testbeds import finish, installs_components, testbed
+from conformance.testbeds import finish, installs_components, provision, testbed
 from conformance.verdict import exit_status
 
 #: What a run's directory holds beside journal and plan.
@@ -78,10 +78,15 @@ class Recorder:
         try:
             bed, _ = testbed(run.testbed)
             self._build_components(progress)
-            bed.prepare(sorted({p.node for p in run.paths}), progress)
+            kinds = sorted({p.node for p in run.paths})
+            bed.prepare(kinds, progress)
+            if run.provision:
+                provision(run.testbed, kinds, progress)
             run.corpus = corpus(progress)
         except InfrastructureError as error:
             run.prepare_error = str(error)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from error
         try:
             forget_former_run(self.directory)
             self.journal = journal.Journal(self.directory)

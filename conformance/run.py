@@ -28,6 +28,8 @@ class Run:
     testbed: str
     strict: bool
     keep: bool
+    provision: bool = False
+    may_reboot: bool = False
     session: Session | None = None
     corpus: Corpus | None = None
     prepare_error: str = ""

@@ -6,14 +6,15 @@ its observations reach the record and nothing it started outlives it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any, cast
+from typing import IO, Any, cast
 
 from testinfra.host import Host
 
@@ -24,10 +25,10 @@ from conformance.build.guests import Corpus
 from conformance.errors import InfrastructureError, NotRun
 from conformance.launchers.oci import OciContainer
 from conformance.model import ContainerSpec, Feature, Mount, ProcessSnapshot, RunResult, RuntimePath, Said
-from conformance.node import Node
+from conformance.node import Node, turns
 from conformance.node import steps as s
 from conformance.node.testinfra_backend import host_of
-from conformance.testbeds import testbed
+from conformance.testbeds import testbed, turn_file
 from conformance.user_workloads import UserWorkload, packed
 
 #: A node that died is opened once more; after that its checks are not run.
@@ -36,7 +37,11 @@ NODE_OPENINGS = 2
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line asked for."""
+    """What the command line asked for.
+
+    Attributes:
+        may_reboot: a check may restart the nodes.
+    """
 
     testbed: str
     corpus: Corpus
@@ -46,6 +51,7 @@ class Settings:
     #: that the paths of this run need, as far as they could be built, and why the others could not
     components: Sequence[Component] = ()
     unbuilt: Mapping[str, str] = field(default_factory=dict)
+    may_reboot: bool = False
 
 
 @dataclass
@@ -77,6 +83,52 @@ class Session:
         self._openings: dict[str, int] = {}
         self._paths: dict[str, OpenPath] = {}
         self._failed: dict[str, str] = {}
+        self._restarts: dict[str, int] = {}
+        self._turn: IO[str] | None = None
+
+    @contextlib.contextmanager
+    def turn(self, kind: str, *, alone: bool) -> Iterator[None]:
+        """Use a node for one check; where another worker has restarted it, what was open there is opened anew.
+
+        Args:
+            kind: of the node.
+            alone: the check restarts it, so no other worker's check may be on it.
+
+        Raises:
+            InfrastructureError: other workers do not give it free.
+        """
+        if not self.settings.may_reboot:
+            yield
+            return
+        with turns.turn(turn_file(self.settings.testbed, kind), alone=alone) as file:
+            count = turns.restarts(file)
+            node = self._nodes.get(kind)
+            if node is not None and not node.dead and self._restarts.get(kind) != count:
+                node.dead = "restarted by a check of another worker"
+                self._openings[kind] -= 1  # it has not died
+            self._restarts[kind] = count
+            self._turn = file
+            try:
+                yield
+            finally:
+                self._turn = None
+
+    def reboot(self, opened: OpenPath) -> None:
+        """Restart the node of a path, with all its containers.
+
+        Raises:
+            InfrastructureError: it does not come back.
+        """
+        assert self._turn is not None, "@needs_node('reboot') gives the check its turn"
+        turns.note_restart(self._turn)
+        self._restarts[opened.path.node] = turns.restarts(self._turn)
+        node = opened.node
+        node.reboot()
+        node.facts["reboot"] = True
+        # what else was open there had daemons, which are gone; it is opened anew
+        node.services.clear()
+        self._paths = {name: other for name, other in self._paths.items() if other is opened or other.node is not node}
+        self._put_corpus(node)
 
     def node(self, kind: str) -> Node:
         """The node of that kind, opened at first use, and once more if it died.
@@ -97,6 +149,7 @@ class Session:
         session = f"{os.getpid():x}-{secrets.token_hex(3)}"
         node = bed.open_node(kind, address, session, self.settings.components)
         self._nodes[kind] = node  # first, so that it is given back whatever happens next
+        node.facts["reboot"] = self.settings.may_reboot
         for brought in self.settings.brought.values():
             node.do(s.Put(brought.place, brought.tar()))
         return node
@@ -127,8 +180,7 @@ class Session:
             if brought:
                 launcher.library_path += libraries_on_node(path.components)
             versions = launcher.preflight()
-            with self.settings.corpus.tar.open("rb") as tar:
-                root = node.put(self.settings.corpus.digest, tar) / path.guest
+            root = self._put_corpus(node) / path.guest
         except NotRun:
             raise
         except InfrastructureError as error:
@@ -147,9 +199,13 @@ class Session:
             return f"{brought.place}/bin/{name}"
         return program_on_node(path.components, name) or name
 
+    def _put_corpus(self, node: Node) -> PurePosixPath:
+        with self.settings.corpus.tar.open("rb") as tar:
+            return node.put(self.settings.corpus.digest, tar)
+
     def _canary(self, opened: OpenPath) -> dict[str, Any]:
         """Whether exit codes and traps reach the caller on this path."""
-        probe = PathUnderTest(opened, self.settings.corpus, "canary")
+        probe = PathUnderTest(opened, self, "canary")
         code, trap = probe.run("exit-42"), probe.run("trap")
         return {"exit_42": code.exit_code, "trap": trap.exit_code, "starts": bool(code.proven)}
 
@@ -168,8 +224,9 @@ class Session:
 class PathUnderTest:
     """What a check works with: one runtime path, and whatever the check starts on it."""
 
-    def __init__(self, opened: OpenPath, corpus: Corpus, check: str) -> None:
-        self._opened, self._corpus, self._check = opened, corpus, check
+    def __init__(self, opened: OpenPath, session: Session, check: str) -> None:
+        self._opened, self._session, self._check = opened, session, check
+        self._corpus = session.settings.corpus
         self.results: list[RunResult] = []
         self.containers: list[OciContainer] = []
         self.observed: dict[str, Any] = {}
@@ -394,6 +451,18 @@ class PathUnderTest:
     def all_commands(self) -> list[str]:
         """Every command of the check, in order as far as containers overlap."""
         return [*self.commands, *(c for container in self.containers for c in container.commands)]
+
+    def reboot_node(self) -> None:
+        """Restart the node as a power failure would; files stay, processes and what lies in memory do not.
+
+        Only for a check with ``@needs_node("reboot")``.
+
+        Raises:
+            InfrastructureError: it does not come back.
+        """
+        self._session.reboot(self._opened)
+        for container in self.containers:
+            container.created = replace(container.created, handle=0)  # of an agent that has gone
 
     def clean_up(self) -> None:
         """Remove the check's containers, whatever state they are in."""

@@ -1,6 +1,6 @@
 """What a machine is provisioned with, laid out so that it can be synced into it.
 
-``<cache>/vms/<machine>/`` holds ``manifest.json``, ``objects/<sha256>`` and the installer. A
+``<cache>/vms/<machine>/`` holds ``manifest.json``, ``objects/<sha256>`` and the programs that install it. A
 component is a tree that is laid over the machine's root; its digest covers names, modes and
 contents, so that the installer on the machine touches only what changed.
 """
@@ -24,6 +24,11 @@ from conformance.errors import UsageError
 VMS = Path(__file__).parents[2] / "vms"
 MACHINES = VMS / "machines.yaml"
 INSTALLER = VMS / "provision" / "install.py"
+PROVISIONER = VMS / "provision" / "provision.sh"
+#: Where it lies on the machine; the Vagrantfile says the same.
+STAGE_ON_MACHINE = "/var/lib/conformance-stage"
+#: Digest of the manifest that a machine was provisioned with, written there when it was done.
+PROVISIONED = "/var/lib/conformance-provisioned"
 #: ``NAME=FILE`` (a program, installed under that name) or ``NAME=DIRECTORY`` (laid over /), separated by spaces.
 BROUGHT = "CONFORMANCE_COMPONENTS"
 PROGRAMS = PurePosixPath("/opt/conformance/bin")
@@ -94,7 +99,8 @@ def stage(name: str) -> Path:
         if stale.name not in used:
             stale.unlink()
     _write(place / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-    _write(place / "install.py", INSTALLER.read_text())
+    for program in (INSTALLER, PROVISIONER):
+        _write(place / program.name, program.read_text())
     return place
 
 

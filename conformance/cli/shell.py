@@ -1,6 +1,7 @@
 """Open a shell in a sandbox, with the guests and a bundle ready to run.
 
-Without --node in a fresh sandbox that ends with the shell; with it in one that --keep left.
+Without --node in a fresh sandbox that ends with the shell; with it in a node that --keep left,
+or on a machine of the Vagrantfile.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import sys
 from pathlib import Path
 
 from conformance.build.guests import corpus
+from conformance.build.staging import machines
 from conformance.cli.replay import REPOSITORY
+from conformance.cli.stop import kept
 from conformance.documents import fill, load, nearest
 from conformance.errors import InfrastructureError, UsageError
 from conformance.launchers.oci import Launcher
 from conformance.model import RuntimePath
 from conformance.session import PathUnderTest, Session, Settings
-from conformance.testbeds import as_root, sandbox
+from conformance.testbeds import as_root, sandbox, ssh, vagrant
 from conformance.testbeds.enclosure import LOCKS
 
 #: The shell joins the sandbox's cgroups first: nsenter changes the view of them, not the membership.
@@ -47,12 +50,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runtime", default="crun-wasmedge", metavar="PATH", help="what the bundle is for (default: crun-wasmedge)"
     )
-    parser.add_argument("--node", metavar="SESSION", help="enter this kept sandbox instead of a fresh one")
+    parser.add_argument(
+        "--node", metavar="NAME", help="enter this kept session, or this machine, instead of a fresh sandbox"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """See :class:`conformance.cli.Command`."""
-    return _enter_kept(options.node) if options.node else _enter_fresh(options.runtime)
+    if not options.node:
+        return _enter_fresh(options.runtime)
+    if options.node in machines():
+        return _enter_over_ssh(vagrant.enter(options.node))
+    carried_by = kept().get(options.node)
+    words = Path(f"/proc/{carried_by[1]}/cmdline").read_bytes().decode().split("\0")[:-1] if carried_by else []
+    if words[:1] == ["ssh"]:
+        reach = words[:-1]  # the last word is the agent
+        look = ssh.as_root(shlex.join(["sh", "-c", LOOK_AROUND, "look", options.node]))
+        subprocess.run([*reach, look], stdin=subprocess.DEVNULL, check=False)
+        return _enter_over_ssh(reach)
+    return _enter_kept(options.node)
+
+
+def _enter_over_ssh(reach: list[str]) -> int:
+    """A shell of the user who logs in; with a terminal where we have one."""
+    terminal = ["-t"] if sys.stdin.isatty() else []
+    return subprocess.run(["ssh", *terminal, *(w for w in reach[1:] if w != "-T")], check=False).returncode
 
 
 def _enter_kept(session: str) -> int:
@@ -72,7 +94,7 @@ def _enter_fresh(name: str) -> int:
         launcher = opened.launcher
         if not isinstance(launcher, Launcher):
             raise UsageError(f"--runtime={name}: no bundle to show, {path.launcher} takes images")
-        under_test = PathUnderTest(opened, session.settings.corpus, "shell")
+        under_test = PathUnderTest(opened, session, "shell")
         spec = under_test.spec("arguments", ["one two", "three"])
         bundle = launcher.bundle(spec)
         opened.node.batch(launcher.write_bundle(bundle, spec))
@@ -116,9 +138,9 @@ def _lock(session: str) -> dict[str, object]:
     listed = subprocess.run(as_root(["ls", "--", str(LOCKS)]), capture_output=True, text=True, check=False).stdout
     known = [name.removesuffix(".lock") for name in listed.split() if name.endswith(".lock")]
     if session not in known:
-        close = nearest(session, known)
-        more = f"did you mean '{close}'?" if close else f"there are: {', '.join(known) or 'none'}"
-        raise UsageError(f"no sandbox is called '{session}'; {more}")
+        close = nearest(session, [*known, *machines()])
+        more = f"did you mean '{close}'?" if close else f"there are: {', '.join([*known, *machines()])}"
+        raise UsageError(f"no sandbox or machine is called '{session}'; {more}")
     file = str(LOCKS / f"{session}.lock")
     text = Path(file).read_text() if os.geteuid() == 0 else subprocess.check_output(as_root(["cat", file]), text=True)
     described: dict[str, object] = json.loads(text)

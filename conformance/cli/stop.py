@@ -1,4 +1,4 @@
-"""End a node that --keep left running.
+"""End a node that --keep left running, or stop a machine of the Vagrantfile.
 
 The node's agent then ends as after a run: processes, cgroups and files of that session go.
 """
@@ -11,23 +11,29 @@ import signal
 import time
 from pathlib import Path
 
+from conformance.build.staging import machines
 from conformance.documents import nearest
 from conformance.errors import InfrastructureError, UsageError
 from conformance.node import HOLDER
+from conformance.testbeds import vagrant
 
 TIMEOUT_SECONDS = 30.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See :class:`conformance.cli.Command`."""
-    parser.add_argument("session", metavar="SESSION", help="as the kept run named it")
+    parser.add_argument("session", metavar="NAME", help="a session, as the kept run named it, or a machine")
 
 
 def run(options: argparse.Namespace) -> int:
     """See :class:`conformance.cli.Command`."""
+    if options.session in machines():
+        for line in vagrant.stop(options.session, print):
+            print(line)
+        return 0
     held = kept()
     if options.session not in held:
-        close = nearest(options.session, held)
+        close = nearest(options.session, [*held, *machines()])
         known = f"did you mean '{close}'?" if close else f"kept: {', '.join(held) or 'none'}"
         raise UsageError(f"no node of session '{options.session}' is kept; {known}")
     holder, transport = held[options.session]

@@ -27,8 +27,15 @@ if TYPE_CHECKING:
 
 #: Grace for the way there and back, above what the steps themselves may take.
 ROUND_TRIP_SECONDS = 15.0
+#: How long the agent may take to say hello.
+START_TIMEOUT_SECONDS = 30.0
 #: The spawn time of an unloaded machine of the kind the deadlines were chosen on.
 REFERENCE_SPAWN_SECONDS = 0.002
+#: From the order to restart until the agent answers again; an emulated machine takes half a minute.
+REBOOT_SECONDS = 600.0
+#: As a power failure: nothing is stopped in order. Writes the disk first; the answer to the order comes before.
+REBOOT = "sync; (sleep 0.3; exec systemctl reboot --force --force) </dev/null >/dev/null 2>&1 &"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 #: With a session's name, the name of the process that keeps its node when the harness has gone.
 HOLDER = "conformance-keep-"
 AGENT_BOOTSTRAP = (
@@ -60,7 +67,9 @@ class Node:
         InfrastructureError: the agent did not start; the transport's own words are in it.
     """
 
-    def __init__(self, name: str, argv: Sequence[str], session: str, *, start_timeout_seconds: float = 30.0) -> None:
+    def __init__(
+        self, name: str, argv: Sequence[str], session: str, *, start_timeout_seconds: float = START_TIMEOUT_SECONDS
+    ) -> None:
         self.name = name
         self.session = session
         self.directory = PurePosixPath("/var/lib/conformance") / session
@@ -71,15 +80,20 @@ class Node:
         self.transcript: list[Step] | None = None
         #: Daemons that run there for us, by key; see :mod:`conformance.services`.
         self.services: dict[str, Service] = {}
+        self._argv = list(argv)
         self._stderr = bytearray()
         self._roots: dict[str, PurePosixPath] = {}
+        self._start(start_timeout_seconds)
+
+    def _start(self, timeout_seconds: float) -> None:
+        name = self.name
         try:
             self._process = subprocess.Popen(
-                list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
+                self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
                 start_new_session=True,  # a Ctrl-C at the terminal is pytest's to handle, then ours
             )  # fmt: skip
         except OSError as error:
-            raise InfrastructureError(f"{name}: cannot start {argv[0]}: {error.strerror}") from error
+            raise InfrastructureError(f"{name}: cannot start {self._argv[0]}: {error.strerror}") from error
         assert self._process.stdout
         assert self._process.stderr
         assert self._process.stdin
@@ -87,7 +101,7 @@ class Node:
             os.set_blocking(pipe.fileno(), False)
         source = (Path(__file__).parent / "agent.py").read_bytes()
         self._send(b"%08d" % len(source) + source)
-        hello, _ = self._receive(start_timeout_seconds)
+        hello, _ = self._receive(timeout_seconds)
         self.facts: dict[str, Any] = hello["hello"]
         self.agent_pid: int = hello["pid"]
         #: Deadlines are multiplied by this: a slow or busy node is not a hung guest.
@@ -189,6 +203,40 @@ class Node:
         found = self.do(s.Snapshot(pid)).fields["snapshot"]
         return ProcessSnapshot(**{**found, "mapped": tuple(found["mapped"])}) if found else None
 
+    def reboot(self, timeout_seconds: float = REBOOT_SECONDS) -> None:
+        """Restart the machine with whatever runs on it, and come back with the same session and its files.
+
+        Args:
+            timeout_seconds: until the agent must answer again.
+
+        Raises:
+            InfrastructureError: it did not restart, or did not come back.
+        """
+        started = time.monotonic()
+        deadline = started + timeout_seconds
+        before = self.read_text(BOOT_ID)
+        self.run(["sh", "-c", REBOOT])
+        try:
+            # not closed by us: an agent whose standard input ends removes the session's files
+            self._process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            self._die(f"has not gone down within {timeout_seconds:.0f} s of being told to restart")
+        while True:
+            self.dead = ""
+            self._stderr.clear()
+            self._close_streams()
+            try:
+                self._start(START_TIMEOUT_SECONDS)
+                break
+            except InfrastructureError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+        self._roots.clear()
+        if self.read_text(BOOT_ID) == before:
+            self._die("did not restart, although told to")
+        self.busy_seconds += time.monotonic() - started
+
     def close(self, timeout_seconds: float = 20.0) -> None:
         """Let the agent end, which takes everything it started with it; bounded."""
         if self._process.stdin and not self._process.stdin.closed:
@@ -198,10 +246,13 @@ class Node:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(timeout_seconds)
-        for pipe in (self._process.stdout, self._process.stderr):
+        self._close_streams()
+        self.dead = self.dead or f"{self.name}: closed"
+
+    def _close_streams(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe:
                 pipe.close()
-        self.dead = self.dead or f"{self.name}: closed"
 
     def leave_running(self) -> str:
         """Leave the node running after we have gone; returns how to reach and how to end it."""

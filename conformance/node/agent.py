@@ -31,6 +31,8 @@ PR_SET_CHILD_SUBREAPER = 36
 MNT_DETACH = 2
 DRAIN_SECONDS = 2.0
 CAP_SYS_RESOURCE = 24
+#: Where components of the machine's own are installed (conformance/build/staging.py).
+PROGRAMS = "/opt/conformance/bin"
 #: Not below /run, which many distributions mount noexec.
 STATE = "/var/lib/conformance"
 
@@ -766,6 +768,8 @@ def main(session):
     for fd in (source, sink, nothing):
         fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     os.umask(0o022)
+    if PROGRAMS not in os.environ.get("PATH", "").split(":"):
+        os.environ["PATH"] = PROGRAMS + ":" + os.environ.get("PATH", os.defpath)
     agent = Agent(source, sink, session)
     settle_in_leaf()
     agent.claim()

@@ -11,6 +11,7 @@ import os
 import pkgutil
 import subprocess
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol, cast
 
 from conformance.build.component import Component
@@ -68,6 +69,25 @@ def installs_components(option: str) -> bool:
     return bool(getattr(bed, "INSTALLS_COMPONENTS", False))
 
 
+class Provisioning(Protocol):
+    """What a module in this package may offer besides: machines that are the user's."""
+
+    def provision(self, kind: str, address: str, progress: Callable[[str], None]) -> None:
+        """Install what a node of this kind has."""
+        ...
+
+
+class Rebootable(Protocol):
+    """What a module in this package may offer besides: nodes that a check may restart."""
+
+    #: Only if the user says so.
+    NEEDS_CONSENT: bool
+
+    def turn_file(self, kind: str, address: str) -> Path:
+        """One file for each node, the same for all workers."""
+        ...
+
+
 def finish(option: str, keep: bool) -> list[str]:
     """End a run on this testbed, in the process that prepared it."""
     bed, _ = testbed(option)
@@ -78,6 +98,44 @@ def diagnostics(option: str, kind: str) -> dict[str, str]:
     """What a node's logs say, on a testbed that can tell."""
     bed, _ = testbed(option)
     return cast(Finishing, bed).diagnostics(kind) if hasattr(bed, "diagnostics") else {}
+
+
+def provision(option: str, kinds: Sequence[str], progress: Callable[[str], None]) -> None:
+    """Install on the user's own machine what nodes of these kinds have, where ``--provision`` asks for it.
+
+    Raises:
+        UsageError: a testbed without machines of the user's.
+        InfrastructureError: it cannot be installed.
+    """
+    bed, address = testbed(option)
+    if not hasattr(bed, "provision"):
+        raise UsageError(f"--provision is for machines of yours, testbed '{option.partition('://')[0]}' has none")
+    for kind in kinds:
+        cast(Provisioning, bed).provision(kind, address, progress)
+
+
+def may_reboot(option: str, *, allowed: bool) -> bool:
+    """Whether a check may restart the nodes of this testbed.
+
+    Args:
+        option: as in ``--testbed``.
+        allowed: the user allows it where the machine is theirs.
+
+    Raises:
+        UsageError: it is allowed, and they cannot be restarted.
+    """
+    bed, _ = testbed(option)
+    if not hasattr(bed, "NEEDS_CONSENT"):
+        if allowed:
+            raise UsageError(f"--allow-reboot: nodes of testbed '{option.partition('://')[0]}' cannot be restarted")
+        return False
+    return allowed or not cast(Rebootable, bed).NEEDS_CONSENT
+
+
+def turn_file(option: str, kind: str) -> Path:
+    """The file by which workers share a node that may be restarted; see :mod:`conformance.node.turns`."""
+    bed, address = testbed(option)
+    return cast(Rebootable, bed).turn_file(kind, address)
 
 
 def names() -> list[str]:

@@ -23,7 +23,7 @@ from typing import IO
 from conformance.build import box, cache, command
 from conformance.build.accelerator import accelerator
 from conformance.build.component import Component
-from conformance.build.staging import machine, stage
+from conformance.build.staging import PROVISIONED, machine, stage
 from conformance.errors import InfrastructureError
 from conformance.node import Node
 from conformance.testbeds import ssh
@@ -38,9 +38,11 @@ QUICK_SECONDS = 120
 WAIT = "CONFORMANCE_MACHINE_WAIT_SECONDS"
 WAIT_SECONDS = 900.0
 TAIL_LINES = 60
+#: See :class:`conformance.testbeds.Rebootable`: these machines are there for it.
+NEEDS_CONSENT = False
 TELLING = re.compile(r"\b(error|fail|cannot|not found|timed out|E:)", re.IGNORECASE)
 #: What the machine is and what it was provisioned with, in one command.
-IDENTITY = "cat /etc/conformance-image 2>/dev/null || echo {}; cat /var/lib/conformance-provisioned 2>/dev/null"
+IDENTITY = f"cat /etc/conformance-image 2>/dev/null || echo {{}}; cat {PROVISIONED} 2>/dev/null"
 
 _locks: dict[str, IO[str]] = {}
 _started: list[str] = []
@@ -92,23 +94,58 @@ def open_node(kind: str, address: str, session: str, components: Sequence[Compon
         return Node(name, argv, session)
 
 
+def turn_file(kind: str, address: str) -> Path:
+    """See :class:`conformance.testbeds.Rebootable`."""
+    return _place(kind, "turn")
+
+
 def finish(keep: bool) -> list[str]:
     """After the run: stop what it started, unless that is to be kept; returns what to tell the user."""
     told = []
     for kind in _started:
         if keep:
-            told.append(f"kept machine {kind}: enter it with 'vagrant ssh {kind}', end it with 'vagrant halt {kind}'")
+            told.append(
+                f"kept machine {kind}: enter it with 'conformance shell --node {kind}',"
+                f" stop it with 'conformance stop {kind}'"
+            )
             continue
-        try:
-            _vagrant("halt", kind)
-        except InfrastructureError as error:
-            _power_off(kind)
-            told.append(f"machine {kind} was switched off, it did not stop: {error}")
+        told += _halt(kind)
     _started.clear()
     for lock in _locks.values():
         lock.close()
     _locks.clear()
     return told
+
+
+def enter(kind: str) -> list[str]:
+    """The command line of a shell on a machine that runs.
+
+    Raises:
+        InfrastructureError: it does not run.
+    """
+    _need_tools()
+    state = _state(kind)
+    if state != "running":
+        raise InfrastructureError(f"machine {kind} does not run ({state})", hint=f"start it: vagrant up {kind}")
+    _write_ssh_config(kind)
+    return [*_ssh(kind), kind]
+
+
+def stop(kind: str, progress: Callable[[str], None]) -> list[str]:
+    """Stop a machine that no run uses; returns what to tell the user.
+
+    Raises:
+        InfrastructureError: a run uses it and goes on using it.
+    """
+    _need_tools()
+    state = _state(kind)
+    if state != "running":
+        return [f"machine {kind} does not run ({state})"]
+    _lock(kind, progress)
+    try:
+        return [*_halt(kind), f"machine {kind} is stopped"]
+    finally:
+        _locks.pop(kind).close()
 
 
 def diagnostics(kind: str) -> dict[str, str]:
@@ -179,6 +216,15 @@ def _power_off(kind: str) -> None:
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         argv = ["virsh", "-c", _uri(), "destroy", known.read_text().strip()]
         subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+
+
+def _halt(kind: str) -> list[str]:
+    try:
+        _vagrant("halt", kind)
+    except InfrastructureError as error:
+        _power_off(kind)
+        return [f"machine {kind} was switched off, it did not stop: {error}"]
+    return []
 
 
 def _uri() -> str:
@@ -323,6 +369,10 @@ def _lock(kind: str, progress: Callable[[str], None]) -> None:
                 hint=f"let that run end, or set {WAIT}",
             )
         time.sleep(0.2)
+    if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        file.close()  # `vagrant destroy` removed it meanwhile
+        _lock(kind, progress)
+        return
     file.seek(0)
     file.truncate()
     json.dump({"pid": os.getpid(), "command": sys.argv, "since": time.strftime("%H:%M:%S")}, file)

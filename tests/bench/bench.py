@@ -129,7 +129,7 @@ def bare(runs: int) -> Iterable[Row]:
     session = Session(Settings("sandbox", corpus(), {}))
     try:
         opened = session.open(suites.paths["crun-wasmedge"])
-        path = PathUnderTest(opened, session.settings.corpus, "bench")
+        path = PathUnderTest(opened, session, "bench")
         launcher = cast(oci.Launcher, opened.launcher)
         launcher.keep_bundles = True
         spec = path.run("exit-return-0").asked

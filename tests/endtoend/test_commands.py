@@ -59,7 +59,7 @@ def ran(suite: Suite, run_suite: Runner) -> Ran:
         (["replay", "x", "--run", "/nowhere"], "conformance replay: /nowhere: holds no run"),
         (["rejudge", "/nowhere"], "conformance rejudge: /nowhere: holds no run"),
         (["shell", "--runtime", "crun-wasmegde"], "unknown runtime 'crun-wasmegde'; did you mean 'crun-wasmedge'?"),
-        (["shell", "--node", "no-such"], "conformance shell: no sandbox is called 'no-such'; "),
+        (["shell", "--node", "no-such"], "conformance shell: no sandbox or machine is called 'no-such'; "),
         (["stop", "no-such"], "conformance stop: no node of session 'no-such' is kept; "),
     ],
 )

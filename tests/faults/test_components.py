@@ -63,9 +63,7 @@ def test_a_file_that_is_not_executable_is_a_usage_error(suite: Suite, run_suite:
     (tmp_path / "crun").write_text("#!/bin/sh\n")
     ran = run_suite(suite.checks(TWO_CHECKS), f"--component=crun={tmp_path}/crun")
     assert ran.exit_code == 4
-    assert ran.output.strip() == (
-        f"ERROR: --component: {tmp_path}/crun is not executable (chmod +x {tmp_path}/crun)"
-    )
+    assert ran.output.strip() == (f"ERROR: --component: {tmp_path}/crun is not executable (chmod +x {tmp_path}/crun)")
 
 
 def test_a_name_that_no_chosen_path_runs_is_a_usage_error(suite: Suite, run_suite: Runner) -> None:

@@ -33,8 +33,11 @@ def test_every_service_of_ours_is_described_without_a_mistake(name: str) -> None
     [
         ("values: [port]", "values: []", "thing.yaml:1: nothing stands for '@port@'; known: directory"),
         ("name: thing", "name: other", "thing.yaml:1: name 'other' differs from the file's name"),
-        ("ready_seconds: 5", "secs: 5",
-         "thing.yaml:4: unknown key 'secs'; known keys: name, command, ready, ready_seconds, files, values"),
+        (
+            "ready_seconds: 5",
+            "secs: 5",
+            "thing.yaml:4: unknown key 'secs'; known keys: name, command, ready, ready_seconds, files, values",
+        ),
         ("ready: [thing, ping]\n", "", "thing.yaml:1: key 'ready' is missing"),
     ],
 )

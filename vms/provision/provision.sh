@@ -18,7 +18,7 @@ if [ -n "$missing" ]; then
 fi
 
 search=/opt/conformance/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-if ! grep -qs "$search" /etc/sudoers.d/conformance; then
+if [ -d /etc/sudoers.d ] && ! grep -qs "$search" /etc/sudoers.d/conformance; then
     echo "Defaults secure_path=\"$search\"" > /etc/sudoers.d/conformance
     chmod 440 /etc/sudoers.d/conformance
 fi
