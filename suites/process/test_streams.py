@@ -45,6 +45,7 @@ def test_a_terminal_is_handed_over_and_carries_input(path):
 
     result = path.finish(container)
 
+    path.observe(isatty=result.report["isatty"])
     assert result.proven
     assert result.report["isatty"] == [True, True, True]
     assert result.report["line"].strip() == "typed"
