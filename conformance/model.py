@@ -32,6 +32,8 @@ class Feature(enum.StrEnum):
     CHECKPOINT = "checkpoint"
     #: the path hands modules to a WebAssembly engine (a native control does not)
     WASM = "wasm"
+    #: the host's runtime hands modules to an engine; where the engine is in the image, it knows of none
+    HANDLER = "handler"
     #: the guest is an ordinary process
     NATIVE = "native"
     #: crun is the low-level runtime, whatever stands above it
@@ -112,6 +114,24 @@ class Engine:
 
 
 @dataclass(frozen=True)
+class Embedded:
+    """An engine that is a program in the image: the host knows nothing of Wasm.
+
+    Attributes:
+        command: put before the module and its arguments; the program's file in the image first.
+        component: what the program comes from; the node image's package where empty.
+    """
+
+    command: tuple[str, ...]
+    component: str = ""
+
+    @property
+    def program(self) -> str:
+        """The engine's file in the image."""
+        return self.command[0]
+
+
+@dataclass(frozen=True)
 class RuntimePath:
     """One door: how a workload reaches an engine. One YAML file in ``suites/paths``.
 
@@ -131,8 +151,7 @@ class RuntimePath:
         lacks: launcher features that this path does not offer.
         rootless_options: of the runtime, where an ordinary user starts it.
         runtime: low-level runtime that the launcher hands containers to, where it is not the launcher's own.
-        program: command of an engine inside the image, put before the module: the container is an ordinary one.
-        image: the engine's image that this command is in, a recipe in ``vms/engines``.
+        embedded: the engine is a program in the image.
         components: Debian packages (or components) whose versions belong in a record.
     """
 
@@ -152,8 +171,7 @@ class RuntimePath:
     lacks: tuple[str, ...] = ()
     rootless_options: tuple[str, ...] = ()
     runtime: str = ""
-    program: tuple[str, ...] = ()
-    image: str = ""
+    embedded: Embedded | None = None
     file: Path = Path()
     line: int = 0
 

@@ -71,7 +71,7 @@ def look_at(
         InfrastructureError: something is missing, does not start, or is not what the path needs.
     """
     refuse_binfmt(node, path)
-    engine = path.engine if path.engine and not path.program else Engine("")
+    engine = path.engine if path.engine and not path.embedded else Engine("")
     ours = component.with_needs(path.components)
     packages = [name for name in path.components if name not in ours]
     looked_into = (*library_path, *component.libraries_on_node(path.components))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from conformance.model import (
     Completed,
@@ -41,6 +41,23 @@ file=${file#*\\"}
 set -- "${file%%\\"*}"
 """,
 )
+
+
+def hook_of(path: RuntimePath, *, by_annotation: bool = False) -> bytes:
+    """The text of the hook that takes the snapshot on a path.
+
+    Args:
+        path: where the engine is a program in the image, it is mapped only later, so that hook goes on looking.
+        by_annotation: the file to write is named by an annotation, not by an argument.
+    """
+    if path.embedded:
+        return (Path(__file__).parent / "node" / "tracer.py").read_bytes()
+    return HOOK_BY_ANNOTATION if by_annotation else HOOK
+
+
+def hook_command(path: RuntimePath, file: str) -> tuple[str, ...]:
+    """What runs that hook on the node; the file to write may follow."""
+    return ("/usr/bin/python3", "-I", "-S", file) if path.embedded else ("/bin/sh", file)
 
 
 def parse_hook(text: bytes) -> ProcessSnapshot | None:

@@ -21,6 +21,7 @@ from testinfra.host import Host
 from conformance import launchers
 from conformance.brought import Brought
 from conformance.build.component import Component, libraries_on_node, program_on_node, with_needs
+from conformance.build.engine_tree import EngineTree, engine_tree
 from conformance.build.guests import Corpus
 from conformance.errors import InfrastructureError, NotRun
 from conformance.launchers.oci import OciContainer
@@ -63,6 +64,7 @@ class OpenPath:
     launcher: launchers.Launcher
     versions: launchers.Versions
     root: PurePosixPath
+    corpus_root: PurePosixPath
     brought: bool
     canary: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
@@ -70,7 +72,8 @@ class OpenPath:
 
 def features_of(path: RuntimePath) -> frozenset[Feature]:
     """Features of a path, known without opening it."""
-    own = {Feature(f) for f in path.features} | {Feature.WASM if path.guest == "wasm" else Feature.NATIVE}
+    kind = {Feature.WASM, *([] if path.embedded else [Feature.HANDLER])} if path.guest == "wasm" else {Feature.NATIVE}
+    own = {Feature(f) for f in path.features} | kind
     return (launchers.launcher(path.launcher).features | own) - {Feature(f) for f in path.lacks}
 
 
@@ -128,7 +131,8 @@ class Session:
         # what else was open there had daemons, which are gone; it is opened anew
         node.services.clear()
         self._paths = {name: other for name, other in self._paths.items() if other is opened or other.node is not node}
-        self._put_corpus(node)
+        embedded = opened.path.embedded
+        self._put_roots(node, engine_tree(embedded, self.settings.corpus) if embedded else None, opened.path.guest)
 
     def node(self, kind: str) -> Node:
         """The node of that kind, opened at first use, and once more if it died.
@@ -180,13 +184,15 @@ class Session:
             if brought:
                 launcher.library_path += libraries_on_node(path.components)
             versions = launcher.preflight()
-            root = self._put_corpus(node) / path.guest
+            tree = engine_tree(path.embedded, self.settings.corpus) if path.embedded else None
+            root, corpus_root = self._put_roots(node, tree, path.guest)
+            versions = replace(versions, components={**versions.components, **(tree.contains if tree else {})})
         except NotRun:
             raise
         except InfrastructureError as error:
             self._failed[path.name] = str(error)
             raise
-        opened = OpenPath(path, node, launcher, versions, root, bool(brought))
+        opened = OpenPath(path, node, launcher, versions, root, corpus_root, bool(brought))
         opened.canary = self._canary(opened)
         opened.seconds = time.monotonic() - started
         self._paths[path.name] = opened
@@ -199,9 +205,14 @@ class Session:
             return f"{brought.place}/bin/{name}"
         return program_on_node(path.components, name) or name
 
-    def _put_corpus(self, node: Node) -> PurePosixPath:
+    def _put_roots(self, node: Node, tree: EngineTree | None, guest: str) -> tuple[PurePosixPath, PurePosixPath]:
+        """The root file system of a path's containers, and the directory of the corpus's own two."""
         with self.settings.corpus.tar.open("rb") as tar:
-            return node.put(self.settings.corpus.digest, tar)
+            corpus_root = node.put(self.settings.corpus.digest, tar)
+        if tree is None:
+            return corpus_root / guest, corpus_root
+        with tree.tar.open("rb") as content:
+            return node.put(tree.digest, content) / guest, corpus_root
 
     def _canary(self, opened: OpenPath) -> dict[str, Any]:
         """Whether exit codes and traps reach the caller on this path."""
@@ -262,12 +273,12 @@ class PathUnderTest:
     @property
     def native_root(self) -> str:
         """The native twins' root file system on the node, to take a side-car from."""
-        return str(self._opened.root.parent / "native")
+        return str(self._opened.corpus_root / "native")
 
     @property
     def wasm_root(self) -> str:
         """The modules' root file system on the node."""
-        return str(self._opened.root.parent / "wasm")
+        return str(self._opened.corpus_root / "wasm")
 
     @property
     def engine_file(self) -> str:
@@ -286,15 +297,22 @@ class PathUnderTest:
             raise InfrastructureError(f"the corpus has no workload '{workload}' for {self._opened.path.guest} paths")
         return f"/{name}"
 
+    def command_of(self, workload: str) -> tuple[str, ...]:
+        """What a container on this path runs for a workload: the engine's program first, where the image holds one."""
+        embedded = self._opened.path.embedded
+        return (*(embedded.command if embedded else ()), self.module(workload))
+
     def spec(self, workload: str, args: Sequence[str] = (), env: Sequence[str] = (), **more: Any) -> ContainerSpec:
         """What :meth:`run` and :meth:`create` ask for: the nonce is the last argument and the last variable."""
         self._count += 1
         nonce = more.pop("nonce", secrets.token_hex(8))
+        embedded = self._opened.path.embedded if more.get("guest") != "native" else None
         return ContainerSpec(**{
             "id": f"c{self._count}-{secrets.token_hex(4)}",
             "module": workload,
             "rootfs": str(self._opened.root),
             "args": (more.pop("argv0", None) or self.module(workload), *args, *([f"nonce={nonce}"] if nonce else [])),
+            "program": embedded.command if embedded else (),
             "env": (*env, *([f"CONFORMANCE_NONCE={nonce}"] if nonce else [])),
             "annotations": self._opened.path.request,
             "nonce": nonce,

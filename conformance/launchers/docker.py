@@ -27,7 +27,7 @@ class Launcher:
 
     def __init__(self, node: Node, path: RuntimePath, binary: str, runtime: str = "") -> None:
         self.node, self.path, self.binary, self.runtime = node, path, binary, runtime
-        self.hook_file = str(node.directory / "snapshot.sh")
+        self.hook_file = str(node.directory / ("trace.py" if path.embedded else "snapshot.sh"))
         self.keep_bundles = False
         self.library_path: tuple[str, ...] = ()
 
@@ -38,11 +38,14 @@ class Launcher:
             InfrastructureError: one of them is missing or does not work; names it.
         """
         programs = {self.path.runtime: self.runtime, "docker": self.binary, "dockerd": "dockerd"}
-        versions = preflight.look_at(self.node, self.path, programs)
-        self.node.do(s.Write(self.hook_file, proof.HOOK_BY_ANNOTATION))
+        versions = preflight.look_at(self.node, self.path, programs, self.library_path)
+        self.node.do(s.Write(self.hook_file, proof.hook_of(self.path, by_annotation=True)))
         daemon = services.need(
-            self.node, "dockerd", runtime=self.path.runtime, program=next(iter(versions.digests)), hook=self.hook_file
-        )
+            self.node, "dockerd", runtime=self.path.runtime,
+            program=" ".join(preflight.words(self.library_path, next(iter(versions.digests)))),
+            interpreter=proof.hook_command(self.path, self.hook_file)[0],
+            hook='","'.join(proof.hook_command(self.path, self.hook_file)),
+        )  # fmt: skip
         self.cli = ContainerCli(
             self.node, self.path,
             command=(self.binary, f"--host=unix://{daemon.directory}/docker.sock"),

@@ -58,7 +58,7 @@ class Launcher:
             InfrastructureError: something is missing, does not start, or is not what the path needs.
         """
         versions = preflight.look_at(self.node, self.path, {self.path.binary: self.binary}, self.library_path)
-        self.node.do(s.Write(self.hook_file, proof.HOOK))
+        self.node.do(s.Write(self.hook_file, proof.hook_of(self.path)))
         return versions
 
     # ---- a container in one command
@@ -191,8 +191,8 @@ class Launcher:
 
     def write_bundle(self, bundle: str, spec: ContainerSpec) -> list[s.Step]:
         """The steps that lay out a bundle."""
-        hook = {"path": "/bin/sh", "args": ["sh", self.hook_file, f"{bundle}/snapshot"]}
-        ours = [] if spec.rootless else [hook]
+        program, *words = proof.hook_command(self.path, self.hook_file)
+        ours = [] if spec.rootless else [{"path": program, "args": [program, *words, f"{bundle}/snapshot"]}]
         hooks = {**spec.hooks, TAKE_A_SNAPSHOT: [*ours, *spec.hooks.get(TAKE_A_SNAPSHOT, [])]}
         config = oci_config.configuration(
             spec,
@@ -384,9 +384,13 @@ class OciContainer:
         """Wait for the guest's end, as the parent of its process: its own exit code or signal."""
         launcher = self.launcher
         step = s.Wait(self.created.handle, None if self.of_runtime else self.pid or None, timeout_seconds)
-        ended, peak = launcher.node.batch([step, s.CgroupRead(launcher.cgroup_of(self.id), cgroups.MEMORY_PEAK)])
+        ended, peak, hook = launcher.node.batch([
+            step, s.CgroupRead(launcher.cgroup_of(self.id), cgroups.MEMORY_PEAK), s.Read(f"{self.bundle}/snapshot"),
+        ])  # fmt: skip
         done = completed(s.Run(self.created.argv), ended)
         if self.spec.hold_stdin and not done.timed_out:
             self.feed()
         done = replace(done, argv=self.created.argv)
-        return launcher.result(self.spec, done, self.commands, self.hook, peak)
+        # an engine that is the container's own program is mapped only after create
+        snapshot = (proof.parse_hook(hook.blobs[0]) if hook.blobs else None) or self.hook
+        return launcher.result(self.spec, done, self.commands, snapshot, peak)

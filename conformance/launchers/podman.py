@@ -46,12 +46,16 @@ class Launcher:
 
     def preflight(self) -> Versions:
         """See :class:`conformance.launchers.Launcher`."""
-        versions = preflight.look_at(self.node, self.path, {self.path.runtime: self.runtime, "podman": self.binary})
+        versions = preflight.look_at(
+            self.node, self.path, {self.path.runtime: self.runtime, "podman": self.binary}, self.library_path
+        )
+        self.cli.command = (*preflight.words(self.library_path), *self.cli.command)
         # by its file: podman looks for a name in a list of its own
         self.runtime = next(iter(versions.digests))
-        ours = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", self.hook_file]}]}
+        command = proof.hook_command(self.path, self.hook_file)
+        ours = {"createRuntime": [{"path": command[0], "args": list(command)}]}
         self.node.batch(_hook_files(self.hooks, "00-snapshot", ours))
-        self.node.do(s.Write(self.hook_file, proof.HOOK_BY_ANNOTATION))
+        self.node.do(s.Write(self.hook_file, proof.hook_of(self.path, by_annotation=True)))
         return versions
 
     def _own_options(self, spec: ContainerSpec) -> tuple[list[s.Step], list[str]]:

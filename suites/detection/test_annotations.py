@@ -6,7 +6,7 @@ HANDLER, VARIANT = "run.oci.handler", "module.wasm.image/variant"
 
 
 @requirement("CRUN-HANDLER-WASM")
-@needs(Feature.CRUN, Feature.WASM)
+@needs(Feature.CRUN, Feature.HANDLER)
 def test_handler_wasm_runs_a_module(path):
     result = path.run("exit-return-0", annotations={HANDLER: "wasm"})
 
@@ -15,7 +15,7 @@ def test_handler_wasm_runs_a_module(path):
 
 
 @requirement("CRUN-VARIANT-COMPAT")
-@needs(Feature.WASM)
+@needs(Feature.HANDLER)
 def test_variant_compat_runs_a_module(path):
     result = path.run("exit-return-0", annotations={VARIANT: "compat"})
 
@@ -24,7 +24,7 @@ def test_variant_compat_runs_a_module(path):
 
 
 @requirement("CRUN-HANDLER-SMART")
-@needs(Feature.CRUN, Feature.WASM)
+@needs(Feature.CRUN, Feature.HANDLER)
 def test_handler_wasm_smart_runs_a_module(path):
     result = path.run("exit-return-0", annotations={HANDLER: "wasm-smart"})
 
@@ -33,7 +33,7 @@ def test_handler_wasm_smart_runs_a_module(path):
 
 
 @requirement("CRUN-VARIANT-SMART")
-@needs(Feature.CRUN, Feature.WASM)
+@needs(Feature.CRUN, Feature.HANDLER)
 def test_variant_compat_smart_runs_a_module(path):
     result = path.run("exit-return-0", annotations={VARIANT: "compat-smart"})
 
@@ -42,7 +42,7 @@ def test_variant_compat_smart_runs_a_module(path):
 
 
 @requirement("CRUN-HANDLER-SHADOWS")
-@needs(Feature.CRUN, Feature.WASM)
+@needs(Feature.CRUN, Feature.HANDLER)
 def test_the_handler_shadows_the_variant(path):
     result = path.run("no-suffix", announces="exit-return-0", annotations={HANDLER: "wasm", VARIANT: "compat-smart"})
 
@@ -51,7 +51,7 @@ def test_the_handler_shadows_the_variant(path):
 
 
 @requirement("CRUN-SUFFIX")
-@needs(Feature.WASM)
+@needs(Feature.HANDLER)
 def test_a_module_without_suffix_runs_under_compat(path):
     result = path.run("no-suffix", announces="exit-return-0", annotations={VARIANT: "compat"})
 
@@ -60,7 +60,7 @@ def test_a_module_without_suffix_runs_under_compat(path):
 
 
 @requirement("PROJECT-NOT-EXECUTABLE")
-@needs(Feature.WASM)
+@needs(Feature.HANDLER)
 def test_a_module_need_not_be_executable(path):
     result = path.run("not-executable", announces="exit-return-0")
 
@@ -69,7 +69,7 @@ def test_a_module_need_not_be_executable(path):
 
 
 @requirement("CRUN-NO-ANNOTATION")
-@needs(Feature.WASM)
+@needs(Feature.HANDLER)
 def test_without_annotation_a_module_is_no_program(path):
     result = path.run("exit-return-0", annotations={})
 
@@ -79,7 +79,7 @@ def test_without_annotation_a_module_is_no_program(path):
 
 
 @requirement("CRUN-HANDLER-UNKNOWN")
-@needs(Feature.WASM)
+@needs(Feature.HANDLER)
 def test_an_unknown_handler_is_refused_by_name(path):
     result = path.run("exit-return-0", annotations={HANDLER: "no-such-handler"})
 

@@ -6,7 +6,7 @@ from conformance import Feature, needs, requirement
 
 
 @requirement("CRUN-FEATURES")
-@needs(Feature.CRUN, Feature.WASM, Feature.RUNTIME_COMMAND)
+@needs(Feature.CRUN, Feature.HANDLER, Feature.RUNTIME_COMMAND)
 def test_features_tell_that_wasm_is_supported(path):
     features = path.features()
 
@@ -15,7 +15,7 @@ def test_features_tell_that_wasm_is_supported(path):
 
 
 @requirement("CRUN-ARGV0")
-@needs(Feature.CRUN, Feature.WASM, Feature.RUNTIME_COMMAND)
+@needs(Feature.CRUN, Feature.HANDLER, Feature.RUNTIME_COMMAND)
 def test_a_runtime_named_crun_wasm_needs_no_annotation(path):
     result = path.run("exit-return-0", binary=path.runtime_named("crun-wasm"), annotations={})
 
@@ -24,7 +24,7 @@ def test_a_runtime_named_crun_wasm_needs_no_annotation(path):
 
 
 @requirement("CRUN-ARGV0-ANNOTATION")
-@needs(Feature.CRUN, Feature.WASM, Feature.RUNTIME_COMMAND)
+@needs(Feature.CRUN, Feature.HANDLER, Feature.RUNTIME_COMMAND)
 def test_a_runtime_named_crun_wasm_refuses_the_annotation(path):
     result = path.run("exit-return-0", binary=path.runtime_named("crun-wasm"))
 
@@ -34,7 +34,7 @@ def test_a_runtime_named_crun_wasm_refuses_the_annotation(path):
 
 
 @requirement("CRUN-NO-LIBRARY")
-@needs(Feature.CRUN, Feature.WASM, Feature.RUNTIME_COMMAND)
+@needs(Feature.CRUN, Feature.HANDLER, Feature.RUNTIME_COMMAND)
 def test_a_missing_engine_library_is_named(path):
     hide = 'mount --bind /dev/null "$0" && exec "$@"'
 

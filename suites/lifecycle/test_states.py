@@ -140,6 +140,7 @@ def test_a_change_of_config_json_after_create_has_no_effect(path):
     assert container.start().ok
     result = path.finish(container)
 
+    path.observe(when=[v for v in result.report["env"] if v.startswith("WHEN=")])
     assert result.proven
     assert "WHEN=before create" in result.report["env"]
     assert "WHEN=after create" not in result.report["env"]
@@ -184,7 +185,7 @@ def test_exec_gives_a_result_or_a_clean_error_and_never_hangs(path):
     assert container.start().ok
     assert container.wait_until_output()
 
-    done = container.exec(path.module("exit-return-0"))
+    done = container.exec(*path.command_of("exit-return-0"))
     still = container.status
     container.feed()
 
@@ -203,7 +204,7 @@ def test_exec_runs_a_second_guest(path):
     assert container.start().ok
     assert container.wait_until_output()
 
-    done = container.exec(path.module("exit-return-0"))
+    done = container.exec(*path.command_of("exit-return-0"))
     container.feed()
 
     assert path.finish(container).proven

@@ -15,5 +15,6 @@ def test_arguments_with_spaces_arrive_whole_and_in_order(path):
 def test_the_first_argument_is_the_program_s_name(path):
     result = path.run("arguments")
 
+    path.observe(first=result.report["args"][0])
     assert result.proven
     assert result.report["args"][0] == result.asked.args[0]

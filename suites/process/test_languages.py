@@ -17,6 +17,7 @@ def test_clocks_run_and_randomness_differs(path):
 def test_a_rust_guest_finds_arguments_environment_input_and_files(path):
     result = path.run("rust-behaviour", args=["two words"], env=["KEY=value"], stdin=b"x" * 1000)
 
+    path.observe(variable="KEY=value" in result.report["env"], greeting=result.report.get("greeting"))
     assert result.proven
     assert result.exit_code == 0
     assert result.report["args"][1] == "two words"

@@ -14,7 +14,7 @@ def native(path, annotations):
 
 
 @requirement("CRUN-SMART-NATIVE")
-@needs(Feature.CRUN, Feature.WASM)
+@needs(Feature.CRUN, Feature.HANDLER)
 def test_under_wasm_smart_a_native_sidecar_runs_natively(path):
     result = native(path, {HANDLER: "wasm-smart"})
 
@@ -23,7 +23,7 @@ def test_under_wasm_smart_a_native_sidecar_runs_natively(path):
 
 
 @requirement("CRUN-VARIANT-SMART-NATIVE")
-@needs(Feature.CRUN, Feature.WASM)
+@needs(Feature.CRUN, Feature.HANDLER)
 def test_under_compat_smart_a_native_sidecar_runs_natively(path):
     result = native(path, {VARIANT: "compat-smart"})
 
@@ -32,7 +32,7 @@ def test_under_compat_smart_a_native_sidecar_runs_natively(path):
 
 
 @requirement("CRUN-COMPAT-NATIVE")
-@needs(Feature.WASM)
+@needs(Feature.HANDLER)
 def test_under_compat_a_native_sidecar_fails_visibly(path):
     result = native(path, {VARIANT: "compat"})
 
@@ -42,7 +42,7 @@ def test_under_compat_a_native_sidecar_fails_visibly(path):
 
 
 @requirement("CRUN-PAUSE-CONTAINERD")
-@needs(Feature.CRUN, Feature.WASM)
+@needs(Feature.CRUN, Feature.HANDLER)
 def test_containerd_s_pause_container_runs_natively(path):
     result = native(path, {HANDLER: "wasm", CONTAINERD_KEY: "sandbox"})
 
@@ -51,7 +51,7 @@ def test_containerd_s_pause_container_runs_natively(path):
 
 
 @requirement("CRUN-PAUSE-CRIO")
-@needs(Feature.CRUN, Feature.WASM)
+@needs(Feature.CRUN, Feature.HANDLER)
 def test_cri_o_s_pause_container_runs_natively(path):
     result = native(path, {HANDLER: "wasm", CRIO_KEY: "sandbox"})
 
