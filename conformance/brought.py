@@ -79,7 +79,7 @@ def engine_names(path: RuntimePath) -> tuple[str, ...]:
 
     Only where we start the runtime ourselves: where another program does, it decides about libraries.
     """
-    library = path.engine.library if path.engine and path.launcher == "oci" and not path.program else ""
+    library = path.engine.library if path.engine and path.launcher == "oci" and not path.embedded else ""
     return (library.split(".so")[0],) if library else ()
 
 

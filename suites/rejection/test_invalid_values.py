@@ -55,7 +55,10 @@ def test_a_hook_with_a_relative_path_is_refused(path):
 @requirement("OCI-HOOK-TIMEOUT")
 @needs(Feature.HOOKS)
 def test_a_hook_with_a_timeout_of_zero_is_refused(path):
-    result = path.run("exit-return-0", hooks={"createRuntime": [{"path": "/bin/true", "timeout": 0}]})
+    # long enough to be ended by a timeout that has passed already
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "cat > /dev/null; sleep 0.3"], "timeout": 0}
+
+    result = path.run("exit-return-0", hooks={"createRuntime": [hook]})
 
     path.observe(accepted=result.guest_started)
     assert not result.guest_started
