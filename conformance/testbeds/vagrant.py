@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from packaging.version import Version
+
 from conformance.build import box, cache, command
 from conformance.build.accelerator import accelerator
 from conformance.build.component import Component
@@ -31,6 +33,8 @@ from conformance.testbeds import ssh
 INSTALLS_COMPONENTS = True
 ROOT = Path(__file__).parents[2]
 INSTALL = "install it: sh vms/host/install.sh vms"
+#: Of Debian 12, the oldest system these were tried on.
+MINIMUM_VAGRANT, MINIMUM_LIBVIRT = "2.3", "9.0"
 #: Emulated on a busy machine; what fails in there fails much sooner.
 UP_SECONDS = 900
 QUICK_SECONDS = 120
@@ -167,18 +171,28 @@ def diagnostics(kind: str) -> dict[str, str]:
 def _need_tools() -> None:
     if not shutil.which("vagrant"):
         raise InfrastructureError("vagrant is not installed", hint=INSTALL)
+    _need_version("Vagrant", MINIMUM_VAGRANT, ["vagrant", "--version"], r"Vagrant (\d+\.\d+[.\d]*)")
     if _provider() != "libvirt":
         return
     if not shutil.which("virsh"):
         raise InfrastructureError("libvirt is not installed", hint=INSTALL)
+    started = "start it: sh vms/host/install.sh vms"
+    _need_version("libvirt", MINIMUM_LIBVIRT, ["virsh", "-c", _uri(), "version"], r"library: libvirt ([.\d]+)", started)
+
+
+def _need_version(name: str, minimum: str, argv: list[str], pattern: str, hint: str = INSTALL) -> None:
+    """Ask a program for its version, which also shows that it answers."""
     try:
-        argv = ["virsh", "-c", _uri(), "version"]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-        problem = "" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
+        problem = "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
     except subprocess.TimeoutExpired:
         problem = "no answer within 60 s"
     if problem:
-        raise InfrastructureError(f"libvirt does not answer: {problem}", hint="start it: sh vms/host/install.sh vms")
+        raise InfrastructureError(f"{name} does not answer: {problem}", hint=hint)
+    found = re.search(pattern, done.stdout)
+    if not found or Version(found[1]) < Version(minimum):
+        shown = found[1] if found else "of an unknown version"
+        raise InfrastructureError(f"{name} {shown} is too old, {minimum} or newer is needed", hint=INSTALL)
 
 
 def _provider() -> str:

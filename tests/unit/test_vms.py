@@ -230,19 +230,6 @@ def test_a_machine_in_use_names_its_holder_and_the_wait_is_bounded(monkeypatch: 
     assert time.monotonic() - started < 5
 
 
-@pytest.mark.parametrize("missing", ["vagrant", "virsh"])
-def test_a_missing_tool_is_named_with_what_to_type(
-    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in {"vagrant", "virsh"} - {missing}:
-        (tmp_path / name).write_text("#!/bin/sh\n")
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    name = {"virsh": "libvirt"}.get(missing, missing)
-    with pytest.raises(InfrastructureError, match=rf"^{name} is not installed \(.*sh vms/host/install.sh vms"):
-        vagrant.prepare(["low-level"], lambda _: None)
-
-
 def test_vagrant_s_telling_line_is_found(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("Bringing machine up\nCall to virDomainCreate failed: no space left\n\nPlease look at the docs.\n")

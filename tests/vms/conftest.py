@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,14 @@ class Machines:
             timeout=seconds, check=False,
         )  # fmt: skip
         return done.stdout
+
+
+def conformance(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """A command of the harness, as a person types it."""
+    return subprocess.run(
+        [f"{sys.prefix}/bin/conformance", *words], cwd=REPOSITORY, input=stdin, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
