@@ -208,7 +208,7 @@ def virtual_machine_argv(disk: Path, *, accelerator: str, memory_mib: int, cpus:
     return [
         "qemu-system-x86_64", "-nodefaults", "-accel", accelerator, "-cpu", model, "-m", str(memory_mib),
         "-smp", str(cpus), "-drive", f"file={disk},if=virtio,format=qcow2,cache=unsafe", "-vga", "none",
-        "-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot", "-device", "virtio-rng-pci",
+        "-display", "none", "-serial", "stdio", "-monitor", "none", "-device", "virtio-rng-pci",
         "-netdev", f"user,id=net0,hostfwd=tcp:127.0.0.1:{ssh_port}-:22", "-device", "virtio-net-pci,netdev=net0",
     ]  # fmt: skip
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from conformance.testbeds import vagrant
+from conformance.build import box
+from conformance.build.accelerator import accelerator
+from conformance.testbeds import ssh, vagrant
 from tests.conftest import REPOSITORY, Runner, Suite
 
 VIRSH = ["virsh", "-c", "qemu:///system"]
@@ -67,8 +72,8 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     os.environ["VAGRANT_CHECKPOINT_DISABLE"] = "1"
     yield Machines(state)
     Machines(state)("destroy", "-f", check=False)
-    for file in vagrant._place(MACHINE, "x").parent.glob(f"*-{vagrant._place(MACHINE, 'x').stem[-6:]}.*"):
-        file.unlink()
+    left = vagrant._place(MACHINE, "x").parent.glob(f"*-{vagrant._place(MACHINE, 'x').stem[-6:]}.*")
+    assert [state] * state.exists() + list(left) == []
 
 
 @pytest.fixture
@@ -78,6 +83,58 @@ def machine(machines: Machines) -> Machines:
     vagrant._started.clear()
     vagrant.finish(keep=True)
     return machines
+
+
+@dataclass
+class PlainMachine:
+    """The box's disk under plain QEMU, as somebody may start it by hand.
+
+    Attributes:
+        disk: an overlay of the box's.
+        config: an ssh_config that knows it as ``machine``, with Vagrant's well-known key.
+        console: what it says on its serial line.
+    """
+
+    disk: Path
+    config: Path
+    console: Path
+
+    def ssh(self, script: str, seconds: float = 120) -> str:
+        """Run a shell script there as root."""
+        argv = [*ssh.client(str(self.config)), "machine", "sudo sh -s"]
+        done = subprocess.run(argv, input=script, capture_output=True, text=True, timeout=seconds, check=False)
+        return done.stdout
+
+
+@contextlib.contextmanager
+def plain_machine(place: Path) -> Iterator[PlainMachine]:
+    """Start one and wait for its sshd; switch it off at the end."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    key = place / "key"
+    home = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
+    key.write_bytes((home / "insecure_private_key").read_bytes())
+    key.chmod(0o600)
+    config = place / "ssh_config"
+    config.write_text(
+        f"Host machine\n  HostName 127.0.0.1\n  Port {port}\n  User vagrant\n  IdentityFile {key}\n"
+        "  IdentitiesOnly yes\n  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n"
+    )
+    there = PlainMachine(box.overlay_of(box.box(print), place / "disk.qcow2"), config, place / "console")
+    argv = box.virtual_machine_argv(there.disk, accelerator=accelerator(), memory_mib=1024, cpus=2, ssh_port=port)
+    with there.console.open("wb") as output:
+        qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            deadline = time.monotonic() + 300
+            while not there.ssh("cat /proc/1/comm", 60):
+                assert qemu.poll() is None, there.console.read_text(errors="replace")[-2000:]
+                assert time.monotonic() < deadline, there.console.read_text(errors="replace")[-2000:]
+                time.sleep(0.2)
+            yield there
+        finally:
+            qemu.kill()
+            qemu.wait(20)
 
 
 @pytest.fixture

@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import socket
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from conformance.build import box
-from conformance.build.accelerator import accelerator
-from tests.vms.conftest import MACHINE, Machines
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.vms.conftest import MACHINE, Machines, plain_machine
 
 
 def test_the_box_s_disk_starts_under_plain_qemu(tmp_path: Path) -> None:
-    port = free_port()
-    disk = box.overlay_of(box.box(print), tmp_path / "disk.qcow2")
-    argv = box.virtual_machine_argv(disk, accelerator=accelerator(), memory_mib=768, cpus=2, ssh_port=port)
-    console = tmp_path / "console"
-    with console.open("wb") as output:
-        qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            deadline = time.monotonic() + 300
-            greeting = b""
-            while not greeting.startswith(b"SSH-2.0") and time.monotonic() < deadline and qemu.poll() is None:
-                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as there:
-                    there.settimeout(5)
-                    greeting = there.recv(64)
-                time.sleep(0.2)
-            assert greeting.startswith(b"SSH-2.0"), console.read_text(errors="replace")[-2000:]
-        finally:
-            qemu.kill()
-            qemu.wait(20)
+    with plain_machine(tmp_path) as there:
+        assert f'"box": "{box.box(print).digest}"' in there.ssh("cat /etc/conformance-image")
+        assert "login:" in there.console.read_text(errors="replace")
 
 
 def test_up_provisions_and_the_machine_says_what_it_is(machine: Machines) -> None:
