@@ -40,6 +40,8 @@ class Feature(enum.StrEnum):
     CRUN = "crun"
     #: the launcher's command line is the low-level runtime's own
     RUNTIME_COMMAND = "runtime-command"
+    #: an ordinary user of the node has images and containers of their own
+    USER_STORE = "user-store"
 
 
 class SkipReason(enum.StrEnum):

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from conformance import preflight, proof
-from conformance.container_cli import ContainerCli
+from conformance.container_cli import IMAGE_TIMEOUT_SECONDS, ContainerCli
 from conformance.launchers import Versions
 from conformance.model import ContainerSpec, Feature, RunResult, RuntimePath
-from conformance.node import Node
+from conformance.node import Node, completed
 from conformance.node import steps as s
 
 #: Variables that podman-run(1) says it sets in every container.
@@ -68,7 +69,41 @@ class Launcher:
 
     def run(self, spec: ContainerSpec) -> RunResult:
         """``podman run``."""
-        return self.cli.run(spec)
+        return self._run_of_a_user(spec) if spec.rootless else self.cli.run(spec)
+
+    def _run_of_a_user(self, spec: ContainerSpec) -> RunResult:
+        """``podman run`` in an ordinary user's own systemd session, with that user's own store.
+
+        The snapshot is root's, taken while the guest waits for its standard input: a hook of the user's may
+        not look at all of its process.
+        """
+        node = self.node
+        place = f"{node.directory}/{self.path.name}/of-a-user"
+        session = ["systemd-run", "--quiet", "--user", f"--machine={node.facts['ordinary_user']}@.host", "--pipe",
+                   "--wait", "--collect"]  # fmt: skip
+        podman = [*session, self.binary, f"--root={place}/root", f"--runroot={place}/run", f"--tmpdir={place}/tmp"]
+        image = f"localhost/{spec.id}"
+        pipe = 'tar -C "$1" -c . | { shift; "$@"; }'
+        node.do(s.Mkdir(place, 0o777))
+        self.cli.must(
+            ["sh", "-c", pipe, "sh", spec.rootfs, *podman, "import", "-", image], "make an image of an ordinary user's",
+            IMAGE_TIMEOUT_SECONDS,
+        )  # fmt: skip
+        words = [f"--runtime={spec.binary or self.runtime}", "run", "--rm", "--interactive", f"--name={spec.id}"]
+        words += ["--network=none", "--log-driver=none", *(f"--env={variable}" for variable in spec.env)]
+        words += [f"--annotation={key}={value}" for key, value in spec.annotations.items()]
+        run = s.Run(
+            [*podman, *words, image, *spec.args], hold_stdin=True, timeout_seconds=spec.timeout_seconds, keep=True,
+            until_output=proof.ANNOUNCEMENT.decode(), max_output_bytes=spec.max_output_bytes,
+        )  # fmt: skip
+        started = completed(run, node.batch([run])[0])
+        asked = node.run([*podman, "inspect", "--format={{.State.Pid}}", spec.id]).stdout.strip()
+        snapshot = node.snapshot(int(asked)) if asked.isdigit() else None
+        ended = node.batch([s.Feed(started.handle, b"", True), s.Wait(started.handle, None, spec.timeout_seconds)])[1]
+        done = replace(completed(s.Run(run.argv), ended), argv=tuple(run.argv))
+        left = node.run([*podman, "ps", "--all", "--quiet"]).stdout.decode().split()
+        node.batch([s.Run([*podman, "system", "reset", "--force"], timeout_seconds=60.0), s.Remove(place)])
+        return proof.result(self.path, spec, done, (done.command,), snapshot, None, left)
 
     def cleanup(self, containers: Sequence[tuple[str, int]]) -> None:
         """See :class:`conformance.launchers.Launcher`."""

@@ -16,6 +16,7 @@ import glob
 import io
 import json
 import os
+import pwd
 import select
 import shutil
 import signal
@@ -31,6 +32,7 @@ PR_SET_CHILD_SUBREAPER = 36
 MNT_DETACH = 2
 DRAIN_SECONDS = 2.0
 CAP_SYS_RESOURCE = 24
+ORDINARY_USER = 1000
 #: Where components of the machine's own are installed (conformance/build/staging.py).
 PROGRAMS = "/opt/conformance/bin"
 #: Not below /run, which many distributions mount noexec.
@@ -739,6 +741,7 @@ def facts():
         "apparmor": read_text("/sys/module/apparmor/parameters/enabled").strip() == "Y"
         and os.path.isdir("/sys/kernel/security/apparmor"),
         "systemd": os.path.isdir("/run/systemd/system"),
+        "ordinary_user": ordinary_user(),
         "selinux": os.path.exists("/sys/fs/selinux/enforce"),
         "seccomp": os.path.exists("/proc/sys/kernel/seccomp"),
         "binfmt_wasm": binfmt_wasm(),
@@ -748,6 +751,17 @@ def facts():
         "user": os.geteuid(),
         "spawn_seconds": median_of(spawn_seconds, 5),
     }
+
+
+def ordinary_user():
+    """Name of the user 1000 if it can have containers with several users in them; else an empty string."""
+    try:
+        name = pwd.getpwuid(ORDINARY_USER).pw_name
+    except KeyError:
+        return ""
+    ranges = read_text("/etc/subuid").splitlines()
+    given = any(line.startswith((name + ":", "%d:" % ORDINARY_USER)) for line in ranges)
+    return name if given and shutil.which("newuidmap") and os.path.isdir("/run/systemd/system") else ""
 
 
 def settle_in_leaf():
