@@ -7,12 +7,13 @@ https://docs.docker.com/reference/cli/docker/container/run/.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from conformance import cgroups, proof
 from conformance.errors import InfrastructureError
-from conformance.model import Completed, ContainerSpec, ProcessSnapshot, RunResult, RuntimePath
+from conformance.model import Completed, ContainerSpec, ProcessSnapshot, RunResult, RuntimePath, Said
 from conformance.node import Node, completed
 from conformance.node import steps as s
 
@@ -34,12 +35,14 @@ def options(spec: ContainerSpec, cgroup: str, snapshot_file: str) -> list[str]:
     """
     limits = spec.limits
     words = ["--name", spec.id, "--network", "none", "--cgroup-parent", cgroup, "--log-driver", "none"]
-    words += ["--user", f"{spec.uid}:{spec.gid}", "--workdir", spec.cwd]
+    if not spec.image:  # otherwise the image says who and where, unless a check does
+        words += ["--user", f"{spec.uid}:{spec.gid}", "--workdir", spec.cwd]
     words += [f"--group-add={gid}" for gid in spec.additional_gids]
     words += [f"--env={variable}" for variable in spec.env]
     words += ["--read-only"] if spec.read_only_root else []
     words += ["--interactive"] if spec.stdin or spec.hold_stdin else []
     words += ["--tty"] if spec.tty else []
+    words += [f"--platform={spec.platform}"] if spec.platform else []
     for m in spec.mounts:
         words.append(f"--mount=type=bind,src={m.source},dst={m.destination}" + (",readonly" if m.read_only else ""))
     if limits.memory_bytes is not None:
@@ -62,6 +65,7 @@ class ContainerCli:
         command: the program with its global options; its own subcommands follow.
         before_run: global options for one container (podman's hook directories), after ``command``.
         run_options: options of ``run`` and ``create`` that every container gets.
+        pull_options: of ``pull``, for a registry without TLS.
         state: pattern of the directories in which the engine keeps its containers.
         health: the step, and what to do with its answer, that tells whether the engine's daemon lives.
     """
@@ -73,6 +77,7 @@ class ContainerCli:
     state: str
     before_run: Callable[[ContainerSpec], tuple[list[s.Step], list[str]]] = lambda spec: ([], [])
     health: tuple[Callable[[], s.Step], Callable[[s.Answer], None]] | None = None
+    pull_options: tuple[str, ...] = ()
     keep: bool = False
     images: dict[str, str] = field(default_factory=dict)
 
@@ -105,6 +110,28 @@ class ContainerCli:
             self.must(argv, f"make an image of {rootfs}", IMAGE_TIMEOUT_SECONDS)
             self.images[rootfs] = name
         return self.images[rootfs]
+
+    def load(self, archive: str) -> Completed:
+        """``load`` of an archive on the node: a value, because what it says of a form is a verdict."""
+        return self._done("load", "--input", archive)
+
+    def pull(self, reference: str, platform: str = "") -> Completed:
+        """``pull`` from the registry on the node."""
+        options = [*self.pull_options, *([f"--platform={platform}"] if platform else [])]
+        return self._done("pull", *options, reference)
+
+    def inspect(self, image: str) -> Said:
+        """What ``image inspect`` says of an image; empty where there is none."""
+        done = self._done("image", "inspect", image)
+        try:
+            return Said(json.loads(done.stdout)[0]) if done.ok else Said()
+        except (ValueError, IndexError, TypeError):
+            return Said()  # a check that looks for a key finds none
+
+    def _done(self, *words: str) -> Completed:
+        done = self.node.run([*self.command, *words], timeout_seconds=IMAGE_TIMEOUT_SECONDS)
+        self.look_at_daemon()
+        return done
 
     def must(self, argv: Sequence[str], what: str, timeout_seconds: float = COMMAND_TIMEOUT_SECONDS) -> Completed:
         """Run a command that prepares something.

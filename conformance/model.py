@@ -36,6 +36,10 @@ class Feature(enum.StrEnum):
     HANDLER = "handler"
     #: the guest is an ordinary process
     NATIVE = "native"
+    #: takes images, from an archive and from a registry
+    IMAGES = "images"
+    #: its documentation promises to run images of the platform wasi/wasm without further words
+    WASM_PLATFORM = "wasm-platform"
     #: crun is the low-level runtime, whatever stands above it
     CRUN = "crun"
     #: the launcher's command line is the low-level runtime's own
@@ -206,6 +210,7 @@ class ContainerSpec:
         module: the workload's name in the corpus.
         rootfs: directory on the node that becomes the container's root, or an image's one layer.
         image: name of an image that the engine has, used instead of one made of ``rootfs``.
+        platform: of that image, where it is not the node's own.
         args: the whole argument vector as the guest should see it, the module's path first.
         program: put before them: the engine's own command, where that is a program in the image.
         env: ``KEY=value`` strings, in order; nothing is added to them.
@@ -249,6 +254,7 @@ class ContainerSpec:
     wrapped_in: tuple[str, ...] = ()
     binary: str | None = None
     image: str = ""
+    platform: str = ""
     nonce: str = ""
     timeout_seconds: float = 20.0
     max_output_bytes: int = 4 * 1024 * 1024

@@ -9,6 +9,7 @@ the check that met it is an error, whatever the check itself found.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,3 +207,8 @@ def logs(node: Node) -> dict[str, str]:
 def _ending(answer: s.Answer) -> str:
     signal = answer.fields.get("signal")
     return f"signal {signal}" if signal is not None else f"exit {answer.fields.get('exit_code')}"
+
+
+def registry_port(session: str) -> int:
+    """A port for the registry of a session: workers may share a machine's network."""
+    return 20000 + zlib.crc32(session.encode()) % 10000

@@ -18,14 +18,16 @@ from typing import IO, Any, cast
 
 from testinfra.host import Host
 
-from conformance import launchers
+from conformance import launchers, services
 from conformance.brought import Brought
+from conformance.build import oci_image
 from conformance.build.component import Component, libraries_on_node, program_on_node, with_needs
 from conformance.build.engine_tree import EngineTree, engine_tree
 from conformance.build.guests import Corpus
+from conformance.build.oci_image import BuiltImage
 from conformance.errors import InfrastructureError, NotRun
 from conformance.launchers.oci import OciContainer
-from conformance.model import ContainerSpec, Feature, Mount, ProcessSnapshot, RunResult, RuntimePath, Said
+from conformance.model import Completed, ContainerSpec, Feature, Mount, ProcessSnapshot, RunResult, RuntimePath, Said
 from conformance.node import Node, turns
 from conformance.node import steps as s
 from conformance.node.testinfra_backend import host_of
@@ -297,6 +299,11 @@ class PathUnderTest:
             raise InfrastructureError(f"the corpus has no workload '{workload}' for {self._opened.path.guest} paths")
         return f"/{name}"
 
+    @staticmethod
+    def new_nonce() -> str:
+        """A word that no other container has; whoever prints it is the guest that got it."""
+        return secrets.token_hex(8)
+
     def command_of(self, workload: str) -> tuple[str, ...]:
         """What a container on this path runs for a workload: the engine's program first, where the image holds one."""
         embedded = self._opened.path.embedded
@@ -305,7 +312,7 @@ class PathUnderTest:
     def spec(self, workload: str, args: Sequence[str] = (), env: Sequence[str] = (), **more: Any) -> ContainerSpec:
         """What :meth:`run` and :meth:`create` ask for: the nonce is the last argument and the last variable."""
         self._count += 1
-        nonce = more.pop("nonce", secrets.token_hex(8))
+        nonce = more.pop("nonce", self.new_nonce())
         embedded = self._opened.path.embedded if more.get("guest") != "native" else None
         return ContainerSpec(**{
             "id": f"c{self._count}-{secrets.token_hex(4)}",
@@ -363,6 +370,65 @@ class PathUnderTest:
         container = cast(OciContainer, self.launcher.launch(self.spec(workload, args, env, **more)))
         self.containers.append(container)
         return container
+
+    def image(self, *workloads: str, platform: str = "linux/amd64", index: bool = False, **more: Any) -> BuiltImage:
+        """An image that holds workloads of this path's kind and nothing else.
+
+        Args:
+            workloads: their names in the corpus.
+            platform: ``os/architecture``.
+            index: the tag points to an index.
+            more: ``config`` and ``annotations`` of the image, ``files`` (path to bytes) in its first
+                layer, ``above`` (the layers after it).
+        """
+        names = [self.module(name).lstrip("/") for name in workloads]
+        place = self._corpus.path / self._opened.path.guest
+        first: dict[str, bytes | None] = {name: (place / name).read_bytes() for name in names}
+        layers = ({**first, **more.pop("files", {})}, *more.pop("above", ()))
+        self._count += 1
+        # lower case and new for each check: stores and registries go by the name
+        name = f"localhost/check-{secrets.token_hex(4)}:{self._count}"
+        return oci_image.build(name, [oci_image.Content(platform, layers, **more)], index=index)
+
+    def load(self, image: BuiltImage) -> Completed:
+        """Load an image from an archive on the node."""
+        return self._kept(self.launcher.cli.load(self._archive(image)))
+
+    def push(self, image: BuiltImage) -> str:
+        """Bring an image into the registry that is served on the node; returns the reference to pull.
+
+        Raises:
+            InfrastructureError: the registry does not start or does not take it.
+        """
+        registry = services.need(self.node, "registry", port=str(services.registry_port(self.node.session)))
+        reference = f"127.0.0.1:{registry.values['port']}/{image.name.partition('/')[2]}"
+        words = ["skopeo", "copy", "--quiet", "--all", "--preserve-digests", "--dest-tls-verify=false"]
+        source = f"oci-archive:{self._archive(image)}"
+        pushed = self.node.run([*words, source, f"docker://{reference}"], timeout_seconds=60)
+        registry.check(self.node.do(registry.has_ended()))
+        if not pushed.ok:
+            said = pushed.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [pushed.how_it_ended()]
+            raise InfrastructureError(f"{self.node.name}: the registry does not take {image.name}: {said[0]}")
+        return reference
+
+    def pull(self, reference: str, platform: str = "") -> Completed:
+        """Pull an image from that registry."""
+        return self._kept(self.launcher.cli.pull(reference, platform))
+
+    def inspect_image(self, name: str) -> Said:
+        """What ``image inspect`` says."""
+        return cast(Said, self.launcher.cli.inspect(name))
+
+    def _archive(self, image: BuiltImage) -> str:
+        file = f"{self.node.directory}/archives/{image.name.partition('/')[2].replace(':', '-')}.tar"
+        if not self.node.do(s.Has(file)).fields["there"]:
+            self.node.do(s.Write(file, image.archive))
+            self._places.append(file)
+        return file
+
+    def _kept(self, done: Completed) -> Completed:
+        self.commands.append(done.command)
+        return done
 
     def directory(self, files: Mapping[str, str] | None = None) -> str:
         """A fresh directory on the node, to be mounted into a container; holds these files."""

@@ -21,7 +21,7 @@ SETS_VARIABLES = frozenset({"PATH", "HOME", "HOSTNAME"})
 class Launcher:
     """See :class:`conformance.launchers.Launcher`."""
 
-    features = frozenset({Feature.RUN, Feature.STDIN})
+    features = frozenset({Feature.RUN, Feature.STDIN, Feature.IMAGES})
     sets_variables = SETS_VARIABLES
     cli: ContainerCli
 

@@ -24,7 +24,7 @@ SETS_VARIABLES = frozenset({"PATH", "HOME", "HOSTNAME", "container"})
 class Launcher:
     """See :class:`conformance.launchers.Launcher`."""
 
-    features = frozenset({Feature.RUN, Feature.STDIN, Feature.HOOKS})
+    features = frozenset({Feature.RUN, Feature.STDIN, Feature.IMAGES, Feature.HOOKS})
     sets_variables = SETS_VARIABLES
 
     def __init__(self, node: Node, path: RuntimePath, binary: str, runtime: str = "") -> None:
@@ -41,6 +41,7 @@ class Launcher:
                 f"--tmpdir={store}/tmp", "--cgroup-manager=cgroupfs", "--events-backend=none",
             ),
             run_options=("--cgroups=no-conmon",),
+            pull_options=("--tls-verify=false",),
             state=f"{store}/root/overlay-containers/*/userdata",
             before_run=self._own_options,
         )  # fmt: skip
