@@ -213,7 +213,8 @@ def _check_requirements(coverage: Coverage) -> None:
                 raise UsageError(f"{entry.file}:{entry.line}: unknown requirement '{name}'{_nearest(name, known)}")
             named.add(name)
     for one in known.values():
-        if one.basis == "spec" and one.id not in named:
+        # the image specification has no list yet: what is checked of it is in the table of requirements
+        if one.basis == "spec" and "/image-spec/" not in one.url and one.id not in named:
             raise UsageError(
                 f"{one.file}:{one.line}: requirement '{one.id}' rests on a specification, and neither"
                 f" {LOW_LEVEL} nor {RUNTIME_SPEC} names it"
