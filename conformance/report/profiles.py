@@ -24,6 +24,7 @@ AREAS: dict[str, tuple[str, ...]] = {
     "exit codes": ("job",),
     "hooks": ("service",),
     "identity": ("job", "service"),
+    "images": ("job", "service"),
     "isolation": ("service",),
     "languages": ("job",),
     "lifecycle": ("service",),
