@@ -17,6 +17,7 @@ from conformance.build.staging import stage
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See :class:`conformance.cli.Command`."""
+    parser.add_argument("--disk", action="store_true", help="print only where its disk is, for plain QEMU")
     parser.add_argument("--describe", action="store_true", help="print what the Vagrantfile needs; build no box")
     parser.add_argument("--stage", metavar="MACHINE", help="lay out what MACHINE is provisioned with, print where")
 
@@ -35,6 +36,9 @@ def run(options: argparse.Namespace) -> int:
         print(f"[{time.monotonic() - started:5.1f} s] {message}", file=sys.stderr, flush=True)
 
     built = box.box(progress)
+    if options.disk:
+        print(built.disk)
+        return 0
     accelerator(progress)
     print(f"{box.BOX_NAME} {built.version} {built.directory / 'conformance.box'}")
     return 0
