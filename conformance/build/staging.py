@@ -1,7 +1,7 @@
 """What a machine is provisioned with, laid out so that it can be synced into it.
 
-``<cache>/vms/<machine>/`` holds ``manifest.json``, ``objects/<sha256>`` and the programs that install it. A
-component is a tree that is laid over the machine's root; its digest covers names, modes and
+``<cache>/vms/<machine>-<clone>.stage/`` holds ``manifest.json``, ``objects/<sha256>`` and the programs that
+install it. A component is a tree that is laid over the machine's root; its digest covers names, modes and
 contents, so that the installer on the machine touches only what changed.
 """
 
@@ -75,6 +75,14 @@ def machine(name: str) -> Machine:
     return known[name]
 
 
+def file_of(name: str, suffix: str) -> Path:
+    """Something that belongs to a machine of this clone; the Vagrantfile names its files in the same way."""
+    directory = cache.root() / "vms"
+    directory.mkdir(parents=True, exist_ok=True)
+    own = os.environ.get("VAGRANT_DOTFILE_PATH") or str(VMS.parent)
+    return directory / f"{name}-{hashlib.sha256(own.encode()).hexdigest()[:6]}.{suffix}"
+
+
 def stage(name: str) -> Path:
     """Lay out what the machine is provisioned with; returns the directory to sync.
 
@@ -82,7 +90,7 @@ def stage(name: str) -> Path:
         UsageError: no such machine, or a component that is not there.
     """
     wanted = machine(name)
-    place = cache.root() / "vms" / name
+    place = file_of(name, "stage")
     objects = place / "objects"
     objects.mkdir(parents=True, exist_ok=True)
     components = {c: _entries(c, source, objects) for c, source in _sources(os.environ.get(BROUGHT, ""))}

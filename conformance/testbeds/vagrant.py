@@ -25,7 +25,7 @@ from packaging.version import Version
 from conformance.build import box, cache, command
 from conformance.build.accelerator import accelerator
 from conformance.build.component import Component
-from conformance.build.staging import PROVISIONED, machine, stage
+from conformance.build.staging import PROVISIONED, file_of, machine, stage
 from conformance.errors import InfrastructureError
 from conformance.node import Node
 from conformance.testbeds import ssh
@@ -100,7 +100,7 @@ def open_node(kind: str, address: str, session: str, components: Sequence[Compon
 
 def turn_file(kind: str, address: str) -> Path:
     """See :class:`conformance.testbeds.Rebootable`."""
-    return _place(kind, "turn")
+    return file_of(kind, "turn")
 
 
 def finish(keep: bool) -> list[str]:
@@ -197,14 +197,6 @@ def _need_version(name: str, minimum: str, argv: list[str], pattern: str, hint: 
 
 def _provider() -> str:
     return os.environ.get("CONFORMANCE_PROVIDER") or os.environ.get("VAGRANT_DEFAULT_PROVIDER") or "libvirt"
-
-
-def _place(kind: str, suffix: str) -> Path:
-    """A file of a machine of this clone; the Vagrantfile names the console in the same way."""
-    directory = cache.root() / "vms"
-    directory.mkdir(parents=True, exist_ok=True)
-    own = os.environ.get("VAGRANT_DOTFILE_PATH") or str(ROOT)
-    return directory / f"{kind}-{hashlib.sha256(own.encode()).hexdigest()[:6]}.{suffix}"
 
 
 def _vagrant(verb: str, *words: str, timeout_seconds: float = UP_SECONDS) -> None:
@@ -324,14 +316,14 @@ def _identity(kind: str) -> tuple[str, str]:
 
 
 def _write_ssh_config(kind: str) -> None:
-    config = _place(kind, "ssh_config")
+    config = file_of(kind, "ssh_config")
     partial = config.with_name(f".{config.name}.{os.getpid()}")
     partial.write_text(_output("ssh-config", kind))
     partial.replace(config)
 
 
 def _ssh(kind: str) -> list[str]:
-    config = _place(kind, "ssh_config")
+    config = file_of(kind, "ssh_config")
     # Vagrant's file says LogLevel FATAL, which would hide why a connection failed
     return [*ssh.client(str(config)), "-o", "LogLevel=ERROR"]
 
@@ -350,7 +342,7 @@ def _ask(kind: str, question: str, timeout_seconds: float = 30) -> str:
 
 def _console(kind: str) -> str:
     """The end of the serial console's log, which libvirt writes as root."""
-    path = _place(kind, "console")
+    path = file_of(kind, "console")
     reader = [*cache.as_root(), "tail", "-c", "8192", str(path)]
     try:
         done = subprocess.run(reader, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
@@ -366,7 +358,7 @@ def _lock(kind: str, progress: Callable[[str], None]) -> None:
     """Hold the machine until :func:`finish`; wait for a run that has it, and say which."""
     if kind in _locks:
         return
-    path = _place(kind, "lock")
+    path = file_of(kind, "lock")
     file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+")
     seconds = float(os.environ.get(WAIT) or WAIT_SECONDS)
     deadline = time.monotonic() + seconds
@@ -413,7 +405,7 @@ def _holder(path: Path) -> str:
 @contextlib.contextmanager
 def _restarting(kind: str) -> Iterator[None]:
     """One worker at a time starts a machine again."""
-    with _place(kind, "restart").open("w") as file:
+    with file_of(kind, "restart").open("w") as file:
         deadline = time.monotonic() + UP_SECONDS
         while not _try_lock(file):
             if time.monotonic() > deadline:

@@ -16,6 +16,7 @@ import pytest
 
 from conformance.build import box
 from conformance.build.accelerator import accelerator
+from conformance.build.staging import file_of
 from conformance.testbeds import ssh, vagrant
 from tests.conftest import REPOSITORY, Runner, Suite
 
@@ -40,7 +41,7 @@ class Machines:
     @property
     def domain(self) -> str:
         """libvirt's name of the machine."""
-        tag = vagrant._place(MACHINE, "x").stem.rpartition("-")[2]
+        tag = file_of(MACHINE, "x").stem.rpartition("-")[2]
         return f"conformance-{tag}-{MACHINE}"
 
     def virsh(self, *words: str) -> str:
@@ -72,7 +73,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     os.environ["VAGRANT_CHECKPOINT_DISABLE"] = "1"
     yield Machines(state)
     Machines(state)("destroy", "-f", check=False)
-    left = vagrant._place(MACHINE, "x").parent.glob(f"*-{vagrant._place(MACHINE, 'x').stem[-6:]}.*")
+    left = file_of(MACHINE, "x").parent.glob(f"*-{file_of(MACHINE, 'x').stem[-6:]}.*")
     assert [state] * state.exists() + list(left) == []
 
 
