@@ -35,6 +35,20 @@ def test_five(path):
 """
 
 
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--provision", "--provision is for machines of yours, testbed 'sandbox' has none"),
+        ("--allow-reboot", "--allow-reboot: nodes of testbed 'sandbox' cannot be restarted"),
+    ],
+)
+def test_what_only_the_user_s_own_machines_have_is_a_usage_error_elsewhere(
+    option: str, says: str, suite: Suite, run_suite: Runner
+) -> None:
+    ran = run_suite(suite.checks(MIXED), option)
+    assert (ran.exit_code, ran.output.strip()) == (4, f"ERROR: {says}")
+
+
 def test_an_unknown_runtime_is_one_line_with_the_nearest_and_all_known(suite: Suite, run_suite: Runner) -> None:
     ran = run_suite(suite.checks(MIXED), runtime="crun-wasmegde")
     assert ran.exit_code == 4
