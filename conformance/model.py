@@ -156,6 +156,7 @@ class RuntimePath:
         features: what the path offers beyond its launcher.
         lacks: launcher features that this path does not offer.
         rootless_options: of the runtime, where an ordinary user starts it.
+        environment: variables that every container gets, where the runtime starts nothing without them.
         runtime: low-level runtime that the launcher hands containers to, where it is not the launcher's own.
         embedded: the engine is a program in the image.
         components: Debian packages (or components) whose versions belong in a record.
@@ -176,6 +177,7 @@ class RuntimePath:
     features: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
     rootless_options: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
     runtime: str = ""
     embedded: Embedded | None = None
     file: Path = Path()

@@ -140,6 +140,8 @@ def prove(
         engine = found[0] if found else ""
         if not found:
             missing.append(f"{library} is not mapped in the container's process ({snapshot.comm}, {snapshot.exe})")
+    elif path.engine and kind == "wasm" and not path.embedded:
+        engine = snapshot.exe  # linked into the runtime, in whose program the preflight has found it
     return Proof(tuple(missing), dict(announcement), engine, snapshot.comm if snapshot else "")
 
 

@@ -313,6 +313,8 @@ class PathUnderTest:
         """What :meth:`run` and :meth:`create` ask for: the nonce is the last argument and the last variable."""
         self._count += 1
         nonce = more.pop("nonce", self.new_nonce())
+        named = {variable.partition("=")[0] for variable in env}
+        always = [v for v in self._opened.path.environment if v.partition("=")[0] not in named]
         embedded = self._opened.path.embedded if more.get("guest") != "native" else None
         return ContainerSpec(**{
             "id": f"c{self._count}-{secrets.token_hex(4)}",
@@ -320,7 +322,7 @@ class PathUnderTest:
             "rootfs": str(self._opened.root),
             "args": (more.pop("argv0", None) or self.module(workload), *args, *([f"nonce={nonce}"] if nonce else [])),
             "program": embedded.command if embedded else (),
-            "env": (*env, *([f"CONFORMANCE_NONCE={nonce}"] if nonce else [])),
+            "env": (*always, *env, *([f"CONFORMANCE_NONCE={nonce}"] if nonce else [])),
             "annotations": self._opened.path.request,
             "nonce": nonce,
             **more,
@@ -485,6 +487,8 @@ class PathUnderTest:
         """Whether a process is the one that runs this guest: in the engine, or as the program itself."""
         if self._opened.path.engine:
             library = self._opened.path.engine.library
+            if not library:  # linked into the runtime, whose program the process then still is
+                return bool(process.exe) and process.exe not in (self.module(workload), f"/{workload}")
             return any(PurePosixPath(m).name.startswith(library) for m in process.mapped)
         return process.exe == self.module(workload)
 
@@ -514,6 +518,8 @@ class PathUnderTest:
                 "marker": "present" if result.guest_started else "absent",
                 "engine": PurePosixPath(result.proof.engine).name or None,
             }
+            if errors := [report["errno"] for report in result.reports if report.get("errno")]:
+                last["errors"] = errors
         if self.unproven():
             last["unproven"] = True  # never what an expectation means, unless it pins it
         return {**last, **self.observed}

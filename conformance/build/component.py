@@ -170,7 +170,7 @@ def recipes(directory: Path | None = None) -> dict[str, Recipe]:
         UsageError: a mistake in one, with file, line and key.
     """
     found = {}
-    for path in sorted((directory or RECIPES).glob("*.yaml")):
+    for path in sorted((directory or RECIPES).glob("*.yaml"), key=lambda file: file.stem):
         row = _row(path)
         one = documents.fill(Recipe, row, path)
         lines = row["__lines__"]

@@ -12,6 +12,5 @@ LINKS = {
 def test_the_links_to_standard_streams_are_in_dev(path):
     result = path.run("files", args=[f"readlink:{name}" for name in LINKS])
 
-    path.observe(errors=[r["errno"] for r in result.reports])
     assert result.proven
     assert {r["path"]: r.get("text") for r in result.reports} == LINKS

@@ -1,5 +1,7 @@
 """What reaches environ."""
 
+from dataclasses import replace
+
 from conformance import requirement
 
 VARIABLES = ["PLAIN=value", "EMPTY=", "EQUALS=a=b", "PATH=/usr/bin:/bin", "LANG=C.UTF-8"]
@@ -12,6 +14,14 @@ def test_the_environment_is_complete(path):
     path.observe(lost=[v for v in VARIABLES if v not in result.report["env"]])
     assert result.proven
     assert [v for v in result.asked.env if v not in result.report["env"]] == []
+
+
+@requirement("OCI-PROCESS-ENV-OPTIONAL")
+def test_a_guest_starts_without_any_variable(path):
+    result = path.run_spec(replace(path.spec("exit-return-0"), env=()))
+
+    assert result.proven
+    assert result.exit_code == 0
 
 
 @requirement("OCI-PROCESS-ENV-BYTES")

@@ -114,3 +114,10 @@ def test_what_the_hook_saw_is_read() -> None:
 @pytest.mark.parametrize("text", [b"", b"\n", b"0 \n"])
 def test_a_hook_that_found_no_process_saw_nothing(text: bytes) -> None:
     assert parse_hook(text) is None
+
+
+def test_an_engine_that_is_linked_in_is_in_the_runtime_s_own_program() -> None:
+    linked = replace(WASM, engine=Engine("wasmtime", version_pattern="x"))
+    found = proof(seen=ProcessSnapshot(pid=7, comm="youki:[2:INIT]", exe="/memfd:youki (deleted)"), path=linked)
+    assert found
+    assert found.engine == "/memfd:youki (deleted)"
