@@ -1,6 +1,6 @@
-"""What the suites cover: of the low-level checklist, and of the runtime specification's rules.
+"""What the suites cover: of the checklists, and of the runtime specification's rules.
 
-Both lists are YAML files in ``suites/coverage``, cross-checked with the catalogue; ``docs/coverage.md``
+The lists are YAML files in ``suites/coverage``, cross-checked with the catalogue; ``docs/coverage.md``
 is rendered from them. Nothing is run: what a path does is told by its features and by the expectations.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,15 +16,37 @@ from typing import Literal
 from conformance.catalogue import Catalogue
 from conformance.documents import fill, load, nearest
 from conformance.errors import UsageError
-from conformance.model import Check, Expectation, RuntimePath
+from conformance.model import Check, Expectation, Feature, RuntimePath
 from conformance.session import features_of
 
-LINES = 75
-LOW_LEVEL, RUNTIME_SPEC = "low-level.yaml", "runtime-spec.yaml"
+RUNTIME_SPEC = "runtime-spec.yaml"
 #: What a rule of the specification can be, in the order of the tables.
 STATUSES = ("covered", "partly", "not yet", "not applicable")
 #: Keyword of a rule to the word that a chapter counts.
 WORDS = {"MUST": "musts", "MUST NOT": "musts", "REQUIRED": "required"}
+
+
+@dataclass(frozen=True)
+class Checklist:
+    """A list of behaviours that paths of one kind are asked about.
+
+    Attributes:
+        name: of its file, and for people.
+        lines: how many it has.
+        with_pods: whether it is about paths whose containers live in pods, or about the others.
+    """
+
+    name: str
+    lines: int
+    with_pods: bool
+
+    @property
+    def file(self) -> str:
+        return f"{self.name}.yaml"
+
+
+LOW_LEVEL, PODS = Checklist("low-level", 75, False), Checklist("pods", 56, True)
+CHECKLISTS = (LOW_LEVEL, PODS)
 
 
 @dataclass(frozen=True)
@@ -37,10 +59,10 @@ class Reason:
 
 @dataclass(frozen=True)
 class Line:
-    """One behaviour of the low-level checklist.
+    """One behaviour of a checklist.
 
     Attributes:
-        number: 1 to 75.
+        number: from 1 to the number of lines.
         requirements: whose checks look at it.
         reason: given where there are none, or where they see a part only.
     """
@@ -122,10 +144,10 @@ class Specification:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Both lists, checked against each other and against the suites."""
+    """All lists, checked against each other and against the suites."""
 
     catalogue: Catalogue
-    lines: tuple[Line, ...]
+    checklists: Mapping[Checklist, tuple[Line, ...]]
     specification: Specification
 
     def checks_of(self, requirements: Iterable[str]) -> list[Check]:
@@ -139,43 +161,48 @@ class Coverage:
 
     def named_by(self, requirement: str) -> str:
         """Which entries name a requirement: lines of the checklist, sections of the specification."""
-        lines = [str(line.number) for line in self.lines if requirement in line.requirements]
+        named = []
+        for checklist, lines in self.checklists.items():
+            numbers = [str(line.number) for line in lines if requirement in line.requirements]
+            named += [f"{checklist.name} line {', '.join(numbers)}"] if numbers else []
         sections = dict.fromkeys(r.section for r in self.specification.rules if requirement in r.covered)
-        return ", ".join([*([f"line {', '.join(lines)}"] if lines else []), *(f"[{name}]" for name in sections)])
+        return ", ".join([*named, *(f"[{name}]" for name in sections)])
 
 
 def read(catalogue: Catalogue) -> Coverage:
-    """Read both lists and cross-check them.
+    """Read all lists and cross-check them.
 
     Raises:
         UsageError: the first mistake found, with file and line.
     """
     directory = catalogue.root / "coverage"
-    file = directory / LOW_LEVEL
-    lines = tuple(fill(Line, row, file) for row in load(file))
+    lists = {
+        one: tuple(fill(Line, row, directory / one.file) for row in load(directory / one.file)) for one in CHECKLISTS
+    }
     file = directory / RUNTIME_SPEC
     rows = load(file)
     if len(rows) != 1:
         raise UsageError(f"{file}:1: expected one specification, found {len(rows)}")
-    coverage = Coverage(catalogue, lines, fill(Specification, rows[0], file))
-    _check_lines(coverage, directory / LOW_LEVEL)
+    coverage = Coverage(catalogue, lists, fill(Specification, rows[0], file))
+    for checklist in CHECKLISTS:
+        _check_lines(coverage, checklist, directory / checklist.file)
     _check_rules(coverage)
     _check_requirements(coverage)
     return coverage
 
 
-def _check_lines(coverage: Coverage, file: Path) -> None:
+def _check_lines(coverage: Coverage, checklist: Checklist, file: Path) -> None:
     seen: dict[int, Line] = {}
-    for line in coverage.lines:
+    for line in coverage.checklists[checklist]:
         where = f"{file}:{line.line}"
-        if not 1 <= line.number <= LINES:
-            raise UsageError(f"{where}: number {line.number} is not in 1 to {LINES}")
+        if not 1 <= line.number <= checklist.lines:
+            raise UsageError(f"{where}: number {line.number} is not in 1 to {checklist.lines}")
         if line.number in seen:
             raise UsageError(f"{where}: number {line.number} is there twice (first: line {seen[line.number].line})")
         if not line.requirements and line.reason is None:
             raise UsageError(f"{where}: number {line.number} needs 'requirements' or a 'reason'")
         seen[line.number] = line
-    missing = [str(number) for number in range(1, LINES + 1) if number not in seen]
+    missing = [str(number) for number in range(1, checklist.lines + 1) if number not in seen]
     if missing:
         raise UsageError(f"{file}: number {', '.join(missing)} is missing")
 
@@ -205,7 +232,8 @@ def _check_rules(coverage: Coverage) -> None:
 def _check_requirements(coverage: Coverage) -> None:
     known = coverage.catalogue.requirements
     named = set()
-    entries: list[tuple[Line | Rule, tuple[str, ...]]] = [(one, one.requirements) for one in coverage.lines]
+    lines = [line for lines in coverage.checklists.values() for line in lines]
+    entries: list[tuple[Line | Rule, tuple[str, ...]]] = [(one, one.requirements) for one in lines]
     entries += [(one, one.covered) for one in coverage.specification.rules]
     for entry, requirements in entries:
         for name in requirements:
@@ -216,8 +244,8 @@ def _check_requirements(coverage: Coverage) -> None:
         # the image specification has no list yet: what is checked of it is in the table of requirements
         if one.basis == "spec" and "/image-spec/" not in one.url and one.id not in named:
             raise UsageError(
-                f"{one.file}:{one.line}: requirement '{one.id}' rests on a specification, and neither"
-                f" {LOW_LEVEL} nor {RUNTIME_SPEC} names it"
+                f"{one.file}:{one.line}: requirement '{one.id}' rests on a specification, and none of"
+                f" {', '.join(one.file for one in CHECKLISTS)} and {RUNTIME_SPEC} names it"
             )
 
 
@@ -230,25 +258,31 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 
 def render(coverage: Coverage) -> str:
-    """``docs/coverage.md``: the summary and three tables."""
-    parts = (_summary, _checklist, _known_failures, _rules, _requirements, _addresses)
+    """``docs/coverage.md``: the summary and its tables."""
+    parts = (_summary, _checklists, _known_failures, _rules, _requirements, _addresses)
     return "".join(f"{line}\n" for part in parts for line in part(coverage))
 
 
 def summary(coverage: Coverage) -> list[str]:
     """The counts, one line each."""
-    checked = sum(bool(line.requirements) for line in coverage.lines)
-    partly = sum(bool(line.requirements and line.reason) for line in coverage.lines)
     counts = _counts(coverage.specification.rules)
     total = sum(counts.values())
     known = coverage.catalogue
     return [
-        f"low-level checklist: of {LINES} lines {checked} have checks ({partly} of them in part),"
-        f" {LINES - checked} a reason",
+        *(_counted(checklist, lines) for checklist, lines in coverage.checklists.items()),
         f"runtime specification {coverage.specification.tag}: of {total} MUST, MUST NOT and REQUIRED "
         + ", ".join(f"{counts[status]} {status}" for status in STATUSES),
         f"suites: {len(known.checks)} checks, {len(known.requirements)} requirements, {len(known.paths)} paths",
     ]
+
+
+def _counted(checklist: Checklist, lines: Iterable[Line]) -> str:
+    checked = [line for line in lines if line.requirements]
+    partly = sum(line.reason is not None for line in checked)
+    return (
+        f"{checklist.name} checklist: of {checklist.lines} lines {len(checked)} have checks"
+        f" ({partly} of them in part), {checklist.lines - len(checked)} a reason"
+    )
 
 
 def _summary(coverage: Coverage) -> Iterator[str]:
@@ -260,9 +294,8 @@ def _summary(coverage: Coverage) -> Iterator[str]:
     yield ""
 
 
-def _checklist(coverage: Coverage) -> Iterator[str]:
-    paths = [path for path in coverage.catalogue.paths.values() if path.node == "low-level"]
-    yield "## The low-level checklist"
+def _checklists(coverage: Coverage) -> Iterator[str]:
+    yield "## The checklists"
     yield ""
     yield (
         "What is known without a run: a check *passes* on a path where no expectation says otherwise, has a *known"
@@ -270,8 +303,20 @@ def _checklist(coverage: Coverage) -> Iterator[str]:
         " requirements is *recorded*: whatever it finds makes no run red."
     )
     yield ""
+    for checklist in CHECKLISTS:
+        yield from _checklist(coverage, checklist)
+
+
+def _checklist(coverage: Coverage, checklist: Checklist) -> Iterator[str]:
+    paths = [
+        path
+        for path in coverage.catalogue.paths.values()
+        if (Feature.PODS in features_of(path)) == checklist.with_pods
+    ]
+    yield f"### {checklist.name}"
+    yield ""
     yield from _head("No", "What", "Area", "Requirements", "Checks", *(path.name for path in paths))
-    for line in sorted(coverage.lines, key=lambda one: one.number):
+    for line in sorted(coverage.checklists[checklist], key=lambda one: one.number):
         checks = coverage.checks_of(line.requirements)
         what = line.what + (f" ({line.reason.code}: {line.reason.text})" if line.reason else "")
         cells = [_on_path(coverage, checks, path) for path in paths]
@@ -344,7 +389,7 @@ def _requirements(coverage: Coverage) -> Iterator[str]:
     yield "## Requirements"
     yield ""
     yield (
-        "A requirement that neither list names is one of the project, of an upstream's documentation, or of parity"
+        "A requirement that no list names is one of the project, of an upstream's documentation, or of parity"
         " with the native twin; see [architecture](architecture.md)."
     )
     yield ""
@@ -352,7 +397,7 @@ def _requirements(coverage: Coverage) -> Iterator[str]:
     for one in coverage.catalogue.requirements.values():
         files = dict.fromkeys(check.id.partition("::")[0] for check in coverage.checks_of([one.id]))
         checks = ", ".join(f"[{Path(file).name}](../suites/{file})" for file in files)
-        named = coverage.named_by(one.id) or "neither"
+        named = coverage.named_by(one.id) or "none"
         yield _row(f"[{one.id}]", one.title, one.level, one.basis, one.area, checks, named)
     yield ""
 

@@ -46,6 +46,8 @@ class Feature(enum.StrEnum):
     RUNTIME_COMMAND = "runtime-command"
     #: an ordinary user of the node has images and containers of their own
     USER_STORE = "user-store"
+    #: containers live in pods, asked for through the CRI API
+    PODS = "pods"
 
 
 class SkipReason(enum.StrEnum):
@@ -440,6 +442,7 @@ class RunResult:
         asked: what the check asked for.
         leftovers: cgroups and state that the runtime did not remove.
         container_id: as the low-level runtime knows it: an engine above gives names of its own.
+        status: of the container as the CRI API tells it (reason, message, timestamps), where there is one.
     """
 
     asked: ContainerSpec
@@ -454,6 +457,7 @@ class RunResult:
     memory_peak_bytes: int | None = None
     leftovers: tuple[str, ...] = ()
     container_id: str = ""
+    status: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def proven(self) -> Proof:

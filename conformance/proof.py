@@ -42,6 +42,15 @@ set -- "${file%%\\"*}"
 """,
 )
 
+#: The same where the containers' ids name the files; the argument is their directory.
+HOOK_BY_ID = HOOK.replace(
+    b"state=$(cat)\n", b"""state=$(cat)
+id=${state#*\\"id\\":}
+id=${id#*\\"}
+set -- "$1/${id%%\\"*}"
+"""
+)
+
 
 def hook_of(path: RuntimePath, *, by_annotation: bool = False) -> bytes:
     """The text of the hook that takes the snapshot on a path.

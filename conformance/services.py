@@ -127,6 +127,21 @@ class Service:
         self.start()
         raise InfrastructureError(f"{how}; it was started again\n{log}")
 
+    def restart(self) -> None:
+        """End it in order and start it again, as its administrator would.
+
+        Raises:
+            InfrastructureError: it did not end, or does not start again.
+        """
+        ended = self.node.batch([
+            s.Run(["kill", str(self.node.do(self.has_ended()).fields["pid"])]),
+            s.Wait(self.handle, timeout_seconds=READY_TIMEOUT_SECONDS),
+        ])[1]  # fmt: skip
+        if ended.fields["timed_out"]:
+            raise InfrastructureError(f"{self.description.name} on {self.node.name} does not end\n{self.log()}")
+        self.starts -= 1  # only starts after an unwanted end are counted
+        self.start()
+
     def start(self) -> None:
         """Write its files, start it and wait until it answers.
 

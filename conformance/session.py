@@ -31,6 +31,7 @@ from conformance.model import Completed, ContainerSpec, Feature, Mount, ProcessS
 from conformance.node import Node, turns
 from conformance.node import steps as s
 from conformance.node.testinfra_backend import host_of
+from conformance.pods import Pod, PodContainer
 from conformance.testbeds import testbed, turn_file
 from conformance.user_workloads import UserWorkload, packed
 
@@ -242,6 +243,7 @@ class PathUnderTest:
         self._corpus = session.settings.corpus
         self.results: list[RunResult] = []
         self.containers: list[OciContainer] = []
+        self.pods: list[Pod] = []
         self.observed: dict[str, Any] = {}
         self.commands: list[str] = []
         self._places: list[str] = []
@@ -251,6 +253,11 @@ class PathUnderTest:
     @property
     def name(self) -> str:
         return self._opened.path.name
+
+    @property
+    def request(self) -> Mapping[str, str]:
+        """The annotations that ask for Wasm on this path."""
+        return self._opened.path.request
 
     @property
     def node(self) -> Node:
@@ -432,6 +439,20 @@ class PathUnderTest:
         self.commands.append(done.command)
         return done
 
+    def pod(self, annotations: Mapping[str, str] | None = None, **more: Any) -> Pod:
+        """Ask for a pod; it is removed after the check, with its containers.
+
+        Args:
+            annotations: of the pod; those that ask for Wasm where a check gives none.
+            more: further arguments of :meth:`conformance.launchers.crictl.Launcher.pod`.
+        """
+        self._count += 1
+        name = f"p{self._count}-{secrets.token_hex(4)}"
+        asked = self._opened.path.request if annotations is None else annotations
+        pod = cast(Pod, self.launcher.pod(name, asked, **more))
+        self.pods.append(pod)
+        return pod
+
     def directory(self, files: Mapping[str, str] | None = None) -> str:
         """A fresh directory on the node, to be mounted into a container; holds these files."""
         self._count += 1
@@ -483,16 +504,24 @@ class PathUnderTest:
         """The native twin of a workload mounted at ``/native-WORKLOAD``, for hooks that run inside."""
         return Mount(f"{self.native_root}/{workload}", f"/native-{workload}", read_only=True)
 
+    def engine_in(self, process: ProcessSnapshot) -> bool:
+        """Whether this path's engine is mapped in a process; a control has none."""
+        engine = self._opened.path.engine
+        if engine is None:
+            return False
+        if not engine.library:  # linked into the runtime's program
+            return process.exe == self.engine_file or process.exe.startswith("/memfd:")
+        return any(PurePosixPath(m).name.startswith(engine.library) for m in process.mapped)
+
     def runs_guest(self, process: ProcessSnapshot, workload: str) -> bool:
         """Whether a process is the one that runs this guest: in the engine, or as the program itself."""
         if self._opened.path.engine:
-            library = self._opened.path.engine.library
-            if not library:  # linked into the runtime, whose program the process then still is
+            if not self._opened.path.engine.library:  # linked into the runtime, whose program the process then still is
                 return bool(process.exe) and process.exe not in (self.module(workload), f"/{workload}")
-            return any(PurePosixPath(m).name.startswith(library) for m in process.mapped)
+            return self.engine_in(process)
         return process.exe == self.module(workload)
 
-    def finish(self, container: OciContainer, timeout_seconds: float = 10.0) -> RunResult:
+    def finish(self, container: OciContainer | PodContainer, timeout_seconds: float = 10.0) -> RunResult:
         """Wait for a created container's guest to end."""
         result = container.wait(timeout_seconds)
         self.results.append(result)
@@ -540,7 +569,8 @@ class PathUnderTest:
 
     def all_commands(self) -> list[str]:
         """Every command of the check, in order as far as containers overlap."""
-        return [*self.commands, *(c for container in self.containers for c in container.commands)]
+        own = (c for container in self.containers for c in container.commands)
+        return [*self.commands, *own, *(c for pod in self.pods for c in pod.commands)]
 
     def reboot_node(self) -> None:
         """Restart the node as a power failure would; files stay, processes and what lies in memory do not.
@@ -558,6 +588,7 @@ class PathUnderTest:
         """Remove the check's containers, whatever state they are in."""
         if self.node.dead:
             return
-        self._opened.launcher.cleanup([(c.id, c.created.handle) for c in self.containers])
+        started = [(c.id, c.created.handle) for c in self.containers] + [(pod.name, 0) for pod in self.pods]
+        self._opened.launcher.cleanup(started)
         if self._places:
             self.node.batch([s.Remove(place) for place in self._places])

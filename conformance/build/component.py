@@ -43,7 +43,7 @@ PATIENCE = 8
 CACHE_FROM = "CONFORMANCE_CACHE_FROM"
 URL_TIMEOUT_SECONDS = 20
 UPSTREAM_TIMEOUT_SECONDS = 5
-_NO_PART_OF_THE_KEY = ("file", "line", "like", "summary", "about_seconds", "disk_mib")
+_NO_PART_OF_THE_KEY = ("builder", "file", "line", "like", "summary", "about_seconds", "disk_mib")
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 # Each leaves its file in /mnt/out. apt verifies what it gets against the suite's signed index,
@@ -62,14 +62,30 @@ apt-get "$@" source --tar-only --download-only {name}={version}
 cargo info --quiet {name}@{version} >/dev/null
 cp /srv/cargo/registry/cache/*/{name}-{version}.crate /mnt/out/
 """,
+    "go-module": """
+cp "$(go mod download -json {name}@{version} | sed -n 's/.*"Zip": "\\(.*\\)".*/\\1/p')" /mnt/out/
+""",
 }
-# What a crate's own Cargo.lock names, so that it builds without network.
-_DEPENDENCIES = """
+# What a crate's own Cargo.lock or a module's go.sum names, so that it builds without network.
+_DEPENDENCIES = {
+    "crate": """
 mkdir /tmp/locked
 tar -xf /mnt/sources/{file} -C /tmp/locked --strip-components=1
 cd /tmp/locked
 cargo fetch --locked --target "$(uname -m)-unknown-linux-gnu"
-"""
+""",
+    "go-module": """
+unzip -q /mnt/sources/{file} -d /tmp/locked
+cd /tmp/locked/{name}@{version}
+go mod download
+""",
+}
+#: What the compilers need to know beside this machine's own settings.
+_ENVIRONMENT = {
+    "CARGO_HOME": "/srv/cargo", "GOMODCACHE": "/srv/go/modules", "GOCACHE": "/srv/go/build", "GOTOOLCHAIN": "local",
+    "GOFLAGS": "-modcacherw -buildvcs=false -trimpath",
+    "PATH": "/usr/lib/go-1.26/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+}  # fmt: skip
 _PROLOGUE = """
 unpack() {{ mkdir -p "$2" && tar -xf /mnt/sources/$1 -C "$2" --strip-components=1; }}
 export NAME={name} VERSION={version} RESULT=/mnt/tree{place}/{name} SOURCES=/mnt/sources PATCHES=/mnt/patches
@@ -84,15 +100,15 @@ class Source:
     """A file that a component is made of.
 
     Attributes:
-        kind: whose client gets it: apt (the upstream tar of a source package), cargo or pip.
+        kind: whose client gets it: apt (the upstream tar of a source package), cargo, pip or go.
         name, version: as the registry spells them.
         sha256: of the file.
         suite: Debian's, for a source package.
         upstream: URL of the same file where upstream publishes it; tried first.
-        locked: also get what the crate's Cargo.lock names.
+        locked: also get what the crate's Cargo.lock or the module's go.sum names.
     """
 
-    kind: Literal["debian-source", "crate", "wheel"]
+    kind: Literal["debian-source", "crate", "wheel", "go-module"]
     name: str
     version: str
     sha256: str
@@ -115,6 +131,7 @@ class Recipe:
         needs: components that it is built with and that go onto the node with it.
         patches: files in ``vms/components/patches``.
         like: another recipe, whose values hold for what this one does not say.
+        builder: the image that has its compilers.
         contains: other versioned things inside (an engine that is linked in), name to version.
         about_seconds: what it took when measured, from an empty cache.
         disk_mib: space the build needs, in MiB, compilation cache included.
@@ -132,6 +149,7 @@ class Recipe:
     patches: tuple[str, ...] = ()
     contains: dict[str, str] = field(default_factory=dict)
     like: str = ""
+    builder: str = BUILDER
     file: Path = Path()
     line: int = 0
 
@@ -315,7 +333,8 @@ def _key(wanted: Recipe) -> str:
     own = {k: v for k, v in asdict(wanted).items() if k not in _NO_PART_OF_THE_KEY}
     patches = [wanted.file.parent / "patches" / patch for patch in wanted.patches]
     needed = [_key(recipe(name)) for name in wanted.needs]
-    return cache.digest_of("component 1", json.dumps(own, sort_keys=True), *patches, *needed, recipe_digest(BUILDER))
+    builder_digest = recipe_digest(wanted.builder)
+    return cache.digest_of("component 1", json.dumps(own, sort_keys=True), *patches, *needed, builder_digest)
 
 
 def _entry(wanted: Recipe) -> Path:
@@ -372,7 +391,7 @@ def _unpack(file: Any, directory: Path) -> None:
 
 
 def _make(wanted: Recipe, directory: Path, progress: Progress) -> None:
-    compilers = image(BUILDER, progress)
+    compilers = image(wanted.builder, progress)
     needed = [component(name, progress) for name in wanted.needs]
     files = [_source(source, wanted, compilers, progress) for source in wanted.sources]
     work = directory / "work"
@@ -412,7 +431,7 @@ def _compile(
 
     code = builder.run(
         compilers, script, work=work, log=log, timeout_seconds=PATIENCE * max(wanted.about_seconds, 600),
-        binds=_binds(needed), environment={**host_settings(), "CARGO_HOME": "/srv/cargo"}, tell=tell,
+        binds=_binds(needed), environment={**host_settings(), **_ENVIRONMENT}, tell=tell,
     )  # fmt: skip
     missing = [file for file in wanted.result if not (work / "tree" / PLACE[1:] / wanted.name / file).exists()]
     if code == 0 and not missing:
@@ -483,7 +502,7 @@ def _from_upstream(source: Source, directory: Path) -> Path | None:
 
 
 def _from_registry(source: Source, wanted: Recipe, compilers: Image, directory: Path) -> Path:
-    log = command.log_path(f"fetch-{source.name}")
+    log = command.log_path(f"fetch-{source.name.replace('/', '-')}")
     out = directory / "out"
     out.mkdir()
     if source.kind == "wheel":
@@ -493,7 +512,8 @@ def _from_registry(source: Source, wanted: Recipe, compilers: Image, directory: 
         )  # fmt: skip
     else:
         script = _FETCH[source.kind].format(
-            name=source.name, version=source.version, suite=source.suite, builder_suite=image_recipe(BUILDER).suite,
+            name=source.name, version=source.version, suite=source.suite,
+            builder_suite=image_recipe(wanted.builder).suite,
             apt_options=" ".join(f"-o {shlex.quote(option)}" for option in apt_options()),
         )  # fmt: skip
         code = _with_network(compilers, script, directory, log)
@@ -511,7 +531,7 @@ def _from_registry(source: Source, wanted: Recipe, compilers: Image, directory: 
 
 
 def _fetch_locked(wanted: Recipe, files: Sequence[Path], compilers: Image, work: Path, progress: Progress) -> None:
-    """Get what the Cargo.lock of each crate so marked names; done once for each lock."""
+    """Get what the lock of each source so marked names; done once for each lock."""
     for source, file in zip(wanted.sources, files, strict=True):
         if not source.locked:
             continue
@@ -519,8 +539,9 @@ def _fetch_locked(wanted: Recipe, files: Sequence[Path], compilers: Image, work:
         if done.exists():
             continue
         progress(f"fetching what {source.name} {source.version} depends on")
-        log = command.log_path(f"fetch-{source.name}-locked")
-        if _with_network(compilers, _DEPENDENCIES.format(file=file.name), work, log) != 0:
+        log = command.log_path(f"fetch-{source.name.replace('/', '-')}-locked")
+        script = _DEPENDENCIES[source.kind].format(file=file.name, name=source.name, version=source.version)
+        if _with_network(compilers, script, work, log) != 0:
             raise InfrastructureError(
                 f"{wanted.name} needs what {source.name} {source.version} depends on, which cannot be had:"
                 f" {command.last_lines(log, 1)}",
@@ -532,7 +553,7 @@ def _fetch_locked(wanted: Recipe, files: Sequence[Path], compilers: Image, work:
 def _with_network(compilers: Image, script: str, work: Path, log: Path) -> int:
     return builder.run(
         compilers, script, work=work, log=log, timeout_seconds=FETCH_TIMEOUT_SECONDS, binds=_network_binds(),
-        environment={**host_settings(), "CARGO_HOME": "/srv/cargo"}, network=True,
+        environment={**host_settings(), **_ENVIRONMENT}, network=True,
     )  # fmt: skip
 
 

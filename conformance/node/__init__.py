@@ -336,7 +336,7 @@ def completed(step: s.Run, answer: Answer) -> Completed:
         raise InfrastructureError(f"run {step.argv[0]}: {answer.error}")
     f = answer.fields
     return Completed(
-        argv=tuple(step.argv),
+        argv=tuple(f.get("argv", step.argv)),
         exit_code=f.get("exit_code"),
         signal=f.get("signal"),
         timed_out=bool(f.get("timed_out")),

@@ -17,6 +17,7 @@ import io
 import json
 import os
 import pwd
+import re
 import select
 import shutil
 import signal
@@ -37,6 +38,8 @@ ORDINARY_USER = 1000
 PROGRAMS = "/opt/conformance/bin"
 #: Not below /run, which many distributions mount noexec.
 STATE = "/var/lib/conformance"
+#: As in ``steps.PRINTED``.
+PRINTED = "\0printed:"
 
 
 class ClientGone(Exception):
@@ -222,6 +225,20 @@ class Agent:
 
     def step_run(self, step, blob):
         """Start a command; wait for its end, or with ``keep`` hold its streams under a handle."""
+        wanted = step.get("repeat_until")
+        if wanted is None:
+            return self.run_once(step, blob)
+        started = time.monotonic()
+        deadline = started + step["timeout_seconds"]
+        while True:
+            left = max(deadline - time.monotonic(), 1.0)
+            answer, blobs = self.run_once(dict(step, timeout_seconds=left), blob)
+            answer["seconds"] = time.monotonic() - started
+            if wanted.encode() in blobs[0] or time.monotonic() > deadline or answer.get("start_error"):
+                return answer, blobs
+            self.pump_once(0.01)
+
+    def run_once(self, step, blob):
         cap = step["max_output_bytes"]
         console = step.get("console_socket")
         process = Process(None, cap, step.get("hold_stdin", False))
@@ -437,6 +454,17 @@ class Agent:
     def step_has(self, step, _blob):
         return {"there": os.path.lexists(step["path"])}, []
 
+    def step_wait_gone(self, step, _blob):
+        """Wait until a process that is nobody's child here (a shim's container) has gone."""
+        started = time.monotonic()
+        deadline = started + step["timeout_seconds"]
+        place = "/proc/%d" % int(step["pid"])
+        there = os.path.isdir(place)
+        while there and time.monotonic() < deadline:
+            self.pump_once(0.005)
+            there = os.path.isdir(place)
+        return {"timed_out": there, "seconds": time.monotonic() - started}, []
+
     def step_snapshot(self, step, _blob):
         return {"snapshot": snapshot(step["pid"])}, []
 
@@ -448,6 +476,10 @@ class Agent:
                 continue  # cgroup.clone_children, set on the way in, copies cpus and mems
             if os.path.exists(root + "/cgroup.controllers"):
                 enable_controllers(root, step["path"])
+            for name, value in step.get("values", {}).items():
+                if os.path.exists(root + step["path"] + "/" + name):
+                    with open(root + step["path"] + "/" + name, "w") as file:
+                        file.write(value)
         return {}, []
 
     def step_cgroup_read(self, step, _blob):
@@ -489,11 +521,14 @@ class Agent:
     def serve(self):
         while True:
             header, blobs = self.receive()
-            answers, out = [], []
+            answers, out, outputs = [], [], []
             for step in header["steps"]:
                 blob = blobs[step["blob"]] if step.get("blob") is not None else b""
                 try:
-                    answer, produced = getattr(self, "step_" + step["do"])(step, blob)
+                    filled = filled_in(step, outputs)
+                    answer, produced = getattr(self, "step_" + step["do"])(filled, blob)
+                    if filled != step and "argv" in filled:
+                        answer["argv"] = filled["argv"]
                 except OSError as error:
                     name = errno.errorcode.get(error.errno, str(error.errno))
                     where = str(error.filename or step.get("path") or step["do"])
@@ -504,6 +539,7 @@ class Agent:
                     answer, produced = {"os_error": text, "where": step["do"]}, []
                 answer["blob_count"] = len(produced)
                 answers.append(answer)
+                outputs.append(produced[0] if produced else b"")
                 out.extend(produced)
             self.send({"answers": answers}, out)
 
@@ -548,6 +584,21 @@ class Agent:
                         remove_session(os.path.basename(path)[: -len(".lock")])
             except (BlockingIOError, FileNotFoundError):
                 continue  # its session goes on, or has ended by itself meanwhile
+
+
+def filled_in(value, outputs):
+    """``value`` with what earlier steps of the batch printed in place of the words that stand for it."""
+    if isinstance(value, list):
+        return [filled_in(v, outputs) for v in value]
+    if isinstance(value, dict):
+        return {k: filled_in(v, outputs) for k, v in value.items()}
+    if not isinstance(value, str) or not value.startswith(PRINTED):
+        return value
+    number, pattern = value[len(PRINTED) :].split(":", 1)
+    found = re.search(pattern, outputs[int(number)].decode("utf-8", "replace"))
+    if not found:
+        raise ValueError("step %s did not print %s" % (number, pattern))
+    return found[1]
 
 
 # ---- the machine

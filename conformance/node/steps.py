@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 DEFAULT_MAX_OUTPUT_BYTES = 4 * 1024 * 1024
+
+
+#: Starts a word that stands for what an earlier step of the batch printed: no real argument can hold it.
+PRINTED = "\0printed:"
+
+
+def printed(by_step: int, pattern: str = r"^(\S+)") -> str:
+    """A word of a step for what an earlier step of the same batch printed, or the file it read, holds.
+
+    Args:
+        by_step: its index in the batch.
+        pattern: regular expression; its first group is taken. Where it does not match, the step
+            that has the word is not done, and its answer's ``error`` says so.
+    """
+    return f"{PRINTED}{by_step}:{pattern}"
 
 
 @dataclass(frozen=True)
@@ -18,6 +33,7 @@ class Run:
         keep: return a handle that keeps gathering the streams after the command has ended
             or, with ``until_output``, once that text was printed; with ``background`` at once.
         console_socket: listen there for the terminal that an OCI runtime hands over.
+        repeat_until: run it again, within the deadline, until its standard output holds this text.
     """
 
     argv: Sequence[str]
@@ -31,6 +47,7 @@ class Run:
     background: bool = False
     until_output: str | None = None
     console_socket: str | None = None
+    repeat_until: str | None = None
     blob_field = "stdin"
 
 
@@ -40,6 +57,14 @@ class Wait:
 
     handle: int | None = None
     pid: int | None = None
+    timeout_seconds: float = 20.0
+
+
+@dataclass(frozen=True)
+class WaitGone:
+    """Wait until a process has gone that is not ours to reap."""
+
+    pid: int | str
     timeout_seconds: float = 20.0
 
 
@@ -142,9 +167,10 @@ class Put:
 
 @dataclass(frozen=True)
 class CgroupMake:
-    """Make a cgroup in every hierarchy."""
+    """Make a cgroup in every hierarchy and write these of its files, each where it is."""
 
     path: str
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -176,13 +202,13 @@ class Facts:
 
 
 Step = (
-    Run | Wait | Output | Feed | Release | Write | Read | Remove | Mkdir | List | Has | Kill | Snapshot | Put
+    Run | Wait | WaitGone | Output | Feed | Release | Write | Read | Remove | Mkdir | List | Has | Kill | Snapshot | Put
     | CgroupMake | CgroupRead | CgroupRemove | CgroupList | Facts
 )  # fmt: skip
 
 #: The agent's name of each step.
 VERBS: Mapping[type, str] = {
-    Run: "run", Wait: "wait", Output: "output", Feed: "feed", Release: "release", Write: "write",
+    Run: "run", Wait: "wait", WaitGone: "wait_gone", Output: "output", Feed: "feed", Release: "release", Write: "write",
     Read: "read", Remove: "remove", Mkdir: "mkdir", List: "list", Has: "has", Kill: "kill",
     Snapshot: "snapshot", Put: "put", CgroupMake: "cgroup_make", CgroupRead: "cgroup_read",
     CgroupRemove: "cgroup_remove", CgroupList: "cgroup_list", Facts: "facts",

@@ -1,0 +1,288 @@
+"""Pods through a CRI runtime (containerd, CRI-O), asked by crictl as a kubelet would ask it.
+
+crictl: https://github.com/kubernetes-sigs/cri-tools/blob/v1.36.0/docs/crictl.md. The path's
+``binary`` is the CRI runtime, a service of ``vms/services`` that is started on the node; its
+``runtime`` is the low-level one behind it, configured there as the handler of that name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from conformance import cgroups, cri, preflight, proof, services
+from conformance.build.component import program_on_node
+from conformance.errors import InfrastructureError
+from conformance.launchers import Versions
+from conformance.model import Completed, ContainerSpec, Feature, ProcessSnapshot, RunResult, RuntimePath, Said
+from conformance.node import Node, completed
+from conformance.node import steps as s
+from conformance.oci_config import merged
+from conformance.pods import Pod
+
+#: The runtime handler that the services' configurations give to the low-level runtime of a path.
+HANDLER = "under-test"
+#: A request that takes longer hangs; crictl's own limit is in the services' crictl.yaml.
+COMMAND_TIMEOUT_SECONDS = 25.0
+#: Making an image of a root file system on the node.
+IMAGE_TIMEOUT_SECONDS = 120.0
+#: What each puts before a container's id to name its cgroup.
+CONTAINER_CGROUPS = {"containerd": "", "crio": "crio-"}
+#: Variables that each sets in every container by itself.
+SETS_VARIABLES = {
+    "containerd": frozenset({"PATH", "HOSTNAME"}),
+    "crio": frozenset({"PATH", "HOSTNAME", "HOME", "TERM"}),
+}
+PAUSE_IMAGE = "localhost/pause:1"
+PAUSE_CONFIG = {"Entrypoint": ["/pause"]}
+#: Puts an OCI archive into the image store that the CRI runtime uses.
+IMPORTS = {
+    "containerd": "ctr --address=DIRECTORY/containerd.sock --namespace=k8s.io images import --local ARCHIVE",
+    "crio": "skopeo --policy=DIRECTORY/policy.json copy --quiet oci-archive:ARCHIVE"
+    " containers-storage:[overlay@DIRECTORY/storage+DIRECTORY/run]NAME",
+}
+_STOP_ALL = '"$@" ps --quiet --no-trunc --pod="$0" | xargs -r "$@" stop --timeout=0'
+_ARCHIVE = (Path(__file__).parents[1] / "node" / "oci_archive.py").read_text()
+
+
+class Launcher:
+    """See :class:`conformance.launchers.Launcher`."""
+
+    features = frozenset({Feature.RUN, Feature.STDIN, Feature.PODS})
+    handler, handler_without_annotations = HANDLER, f"{HANDLER}-unannotated"
+
+    def __init__(self, node: Node, path: RuntimePath, binary: str, runtime: str = "") -> None:
+        self.node, self.path, self.binary, self.runtime = node, path, binary, runtime
+        self.base = node.directory / path.name
+        # of the service's directory, since paths may share one
+        self.hook_file = str(node.directory / "snapshot-by-id.sh")
+        self.keep_bundles = False
+        self.library_path: tuple[str, ...] = ()
+        self.sets_variables = SETS_VARIABLES[path.binary]
+        self.images: dict[str, str] = {}
+        self.service: services.Service
+
+    # ---- static facts
+
+    def preflight(self) -> Versions:
+        """Look at the programs, then start the CRI runtime; starts no container.
+
+        Raises:
+            InfrastructureError: something is missing, or the CRI runtime does not start; with its own words.
+        """
+        programs = {self.path.runtime: self.runtime, self.path.binary: self.binary, "crictl": self._tool("crictl")}
+        versions = preflight.look_at(self.node, self.path, programs, self.library_path)
+        self.node.do(s.Write(self.hook_file, proof.HOOK_BY_ID))
+        known = {
+            "daemon": self.binary, "program": next(iter(versions.digests)), "hook": self.hook_file,
+            **{name: self._tool(name) for name in ("crictl", "pinns")},
+        }  # fmt: skip
+        wanted = services.description(self.path.binary).values
+        self.service = services.need(self.node, self.path.binary, **{name: known[name] for name in wanted})
+        return versions
+
+    @property
+    def crictl(self) -> list[str]:
+        """crictl with its connection."""
+        return [self._tool("crictl"), f"--config={self.service.directory}/crictl.yaml"]
+
+    def _tool(self, name: str) -> str:
+        return program_on_node(self.path.components, name) or name
+
+    def restart(self) -> None:
+        """End the CRI runtime and start it again; containers are not asked."""
+        self.service.restart()
+
+    def info(self) -> Said:
+        """What the CRI runtime tells of itself: ``Status`` with its verbose part."""
+        done = self.node.run([*self.crictl, "info", "--output=json"], timeout_seconds=COMMAND_TIMEOUT_SECONDS)
+        try:
+            value = json.loads(done.stdout, object_hook=Said)
+            return value if isinstance(value, Said) else Said()
+        except ValueError:
+            return Said()  # a check that looks for a key finds none
+
+    # ---- images
+
+    def image_of(self, rootfs: str) -> str:
+        """An image whose one layer is this directory of the node, made at first use.
+
+        Raises:
+            InfrastructureError: it cannot be made or imported; with the tool's own words.
+        """
+        if not self.images:
+            # the canary comes first, with the corpus: the natives' root file system lies beside the modules'
+            self._import(str(Path(rootfs).parent / "native"), PAUSE_IMAGE, PAUSE_CONFIG)
+        if rootfs not in self.images:
+            name = f"localhost/conformance-{hashlib.sha256(rootfs.encode()).hexdigest()[:12]}:1"
+            self._import(rootfs, name, {})
+            self.images[rootfs] = name
+        return self.images[rootfs]
+
+    def _import(self, rootfs: str, name: str, config: dict[str, Any]) -> None:
+        archive = f"{self.service.directory}/image.tar"
+        known = {"DIRECTORY": self.service.directory, "ARCHIVE": archive, "NAME": name}
+        words = IMPORTS[self.path.binary].split()
+        for key, value in known.items():
+            words = [word.replace(key, value) for word in words]
+        script = 'python3 -I -S -c "$1" "$2" "$3" "$4" > "$5" && { shift 5; "$@"; }'
+        argv = ["sh", "-c", script, "sh", _ARCHIVE, rootfs, name, json.dumps(config), archive, *words]
+        done = self.node.run(argv, timeout_seconds=IMAGE_TIMEOUT_SECONDS)
+        if not done.ok:
+            self.look_at_daemon()
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [done.how_it_ended()]
+            raise InfrastructureError(f"{self.node.name}: {words[0]} cannot import {name}: {said[0]}")
+
+    def look_at_daemon(self) -> None:
+        """Raise if the CRI runtime has ended."""
+        self.service.check(self.node.do(self.service.has_ended()))
+
+    # ---- one container in a pod of its own
+
+    def run(self, spec: ContainerSpec) -> RunResult:
+        """A pod and its container: created, started, waited for, looked at and removed, in one round trip."""
+        image = spec.image or self.image_of(spec.rootfs)
+        place, cgroup = f"{self.base}/{spec.id}", self.cgroup_of(spec.id)
+        pod = cri.pod_config(spec.id, annotations=spec.annotations, cgroup_parent=cgroup, log_directory=place)
+        container = cri.container_config(spec, image)
+        start = s.Run(
+            [*self.crictl, "run", "--no-pull", f"--runtime={HANDLER}", f"{place}/container.json", f"{place}/pod.json"],
+            timeout_seconds=COMMAND_TIMEOUT_SECONDS,
+        )  # fmt: skip
+        before: list[s.Step] = [
+            s.Mkdir(place),
+            s.Write(f"{place}/pod.json", json.dumps(pod, indent=1).encode()),
+            s.Write(f"{place}/container.json", json.dumps(container, indent=1).encode()),
+            # the CRI has no such limit: a kubelet sets it on the pod's group
+            s.CgroupMake(cgroup, {} if spec.limits.pids is None else {"pids.max": str(spec.limits.pids)}),
+        ]
+        at = len(before)
+        steps = [*before, start]
+        if spec.stdin:
+            steps.append(s.Run(
+                [*self.crictl, "attach", "--stdin", s.printed(at)], stdin=spec.stdin,
+                timeout_seconds=spec.timeout_seconds, max_output_bytes=0,
+            ))  # fmt: skip
+        snapshot_at = len(steps)
+        inspect = s.Run(
+            [*self.crictl, "inspect", "--output=json", s.printed(at)], repeat_until="CONTAINER_EXITED",
+            timeout_seconds=spec.timeout_seconds,
+        )  # fmt: skip
+        steps += [
+            _read_snapshot(self.service.directory, at),
+            s.WaitGone(s.printed(snapshot_at, r"^(\d+) "), spec.timeout_seconds),
+            inspect,
+            s.Read(f"{place}/{cri.LOG}", spec.max_output_bytes),
+            s.CgroupRead(cgroup, cgroups.MEMORY_PEAK),
+            s.Run([*self.crictl, "rmp", "--force", s.printed(snapshot_at + 2, r'"sandboxID": "(\w+)"')],
+                  timeout_seconds=COMMAND_TIMEOUT_SECONDS),
+            s.CgroupList(cgroup),
+            self.service.has_ended(),
+            s.CgroupRemove(cgroup, kill=True),
+            *([] if self.keep_bundles else [s.Remove(place)]),
+        ]  # fmt: skip
+        answers = self.node.batch(steps)
+        if answers[1].error:
+            raise InfrastructureError(f"{self.node.name}: cannot write below {self.base}: {answers[1].error}")
+        snapshot, gone, inspected, log, peak, removed, groups, ended = answers[snapshot_at : snapshot_at + 8]
+        started = completed(start, answers[at])
+        commands = [started.command]
+        if not started.ok:
+            self.cleanup([(spec.id, 0)])
+            self.service.check(ended)
+            return proof.result(self.path, spec, started, tuple(commands), None, None, groups.fields["entries"])
+        self.service.check(ended)
+        looked = completed(inspect, inspected)
+        commands += [looked.command, completed(s.Run([]), removed).command]
+        status = _status(looked)
+        lines = cri.log_lines(log.blobs[0] if log.blobs else b"")
+        stdout, stderr = cri.streams(lines)
+        done = replace(
+            started,
+            exit_code=status.get("exitCode") if status.get("state") == "CONTAINER_EXITED" else None,
+            timed_out=status.get("state") == "CONTAINER_RUNNING",
+            stdout=stdout, stderr=stderr,
+            seconds=started.seconds + gone.fields.get("seconds", 0.0) + looked.seconds,
+        )  # fmt: skip
+        seen = proof.parse_hook(snapshot.blobs[0]) if snapshot.blobs else None
+        peak_bytes = cgroups.peak_bytes(peak.fields.get("values", {}))
+        result = proof.result(self.path, spec, done, tuple(commands), seen, peak_bytes, groups.fields["entries"])
+        return replace(result, status=status)
+
+    # ---- a pod step by step
+
+    def pod(
+        self, name: str, annotations: Mapping[str, str], *, handler: str = HANDLER, pid: int = cri.CONTAINER,
+        changes: Mapping[str, Any] | None = None,
+    ) -> Pod:  # fmt: skip
+        """``RunPodSandbox``; whether that worked is in ``created``.
+
+        Args:
+            name: unique on the node.
+            annotations: of the pod.
+            handler: runtime handler; empty for the default one.
+            pid: ``NamespaceMode`` of the PID namespace.
+            changes: fields laid over the ``PodSandboxConfig``.
+        """
+        place, cgroup = f"{self.base}/{name}", self.cgroup_of(name)
+        config = cri.pod_config(name, annotations=annotations, cgroup_parent=cgroup, log_directory=place, pid=pid)
+        config = merged(config, changes or {})
+        words = [f"--runtime={handler}"] if handler else []
+        run = s.Run([*self.crictl, "runp", *words, f"{place}/pod.json"], timeout_seconds=COMMAND_TIMEOUT_SECONDS)
+        written = s.Write(f"{place}/pod.json", json.dumps(config, indent=1).encode())
+        *_, ran = self.node.batch([s.Mkdir(place), written, s.CgroupMake(cgroup), run])
+        created = completed(run, ran)
+        if not created.ok:
+            self.look_at_daemon()
+        made = created.stdout.decode().strip() if created.ok else ""
+        return Pod(self, name, place, config, handler, created, made, [created.command])
+
+    def snapshot_of(self, container_id: str) -> ProcessSnapshot | None:
+        """A container's process as the createRuntime hook saw it."""
+        answer = self.node.batch([s.Read(f"{self.service.directory}/snapshots/{container_id}")])[0]
+        return proof.parse_hook(answer.blobs[0]) if answer.blobs else None
+
+    def container_cgroup(self, pod: str, container_id: str) -> str:
+        """A container's own group below its pod's."""
+        return f"{self.cgroup_of(pod)}/{CONTAINER_CGROUPS[self.path.binary]}{container_id}"
+
+    def cgroup_of(self, container_id: str) -> str:
+        """The pod's group, the parent of its containers'."""
+        return f"/conformance/{self.node.session}/{self.path.name}/{container_id}"
+
+    def cleanup(self, containers: Sequence[tuple[str, int]]) -> None:
+        """Remove pods by force; see :class:`conformance.launchers.Launcher`."""
+        todo: list[s.Step] = []
+        for container_id, handle in containers:
+            find = s.Run([*self.crictl, "pods", "--quiet", "--no-trunc", f"--label={cri.LABEL}={container_id}"])
+            todo += [
+                find,
+                # without grace period: a guest that knows no SIGTERM would take the runtime's own
+                s.Run(["sh", "-c", _STOP_ALL, s.printed(len(todo), r"^(\w+)"), *self.crictl],
+                      timeout_seconds=COMMAND_TIMEOUT_SECONDS),
+                s.Run([*self.crictl, "rmp", "--force", s.printed(len(todo), r"^(\w+)")],
+                      timeout_seconds=COMMAND_TIMEOUT_SECONDS),
+                s.CgroupRemove(self.cgroup_of(container_id), kill=True),
+                *([] if self.keep_bundles else [s.Remove(f"{self.base}/{container_id}")]),
+                s.Release(handle),
+            ]  # fmt: skip
+        if todo:
+            self.node.batch(todo)
+
+
+def _read_snapshot(directory: str, at: int) -> s.Step:
+    return s.Run(["cat", "--", s.printed(at, r"^(\w+)")], cwd=f"{directory}/snapshots")
+
+
+def _status(looked: Completed) -> dict[str, Any]:
+    """The container's status; empty where the answer has none."""
+    try:
+        value = json.loads(looked.stdout)
+    except ValueError:
+        return {}
+    status = value.get("status") if isinstance(value, dict) else None
+    return status if isinstance(status, dict) else {}
