@@ -8,6 +8,7 @@ the check that met it is an error, whatever the check itself found.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zlib
 from collections.abc import Mapping
@@ -74,7 +75,7 @@ def description(name: str, directory: Path = DESCRIPTIONS) -> Description:
     found = documents.fill(Description, rows[0], path)
     if found.name != name:
         raise UsageError(f"{path}:{rows[0]['__lines__']['name']}: name '{found.name}' differs from the file's name")
-    known = {"directory", *found.values}
+    known = {"directory", *network_of(""), *found.values}
     texts = [*found.command, *found.ready, *(text for file in found.files for text in (file.path, file.text))]
     for wrong in sorted({name for text in texts for name in _PLACEHOLDER.findall(text)} - known):
         raise UsageError(f"{path}:1: nothing stands for '@{wrong}@'; known: {', '.join(sorted(known))}")
@@ -84,6 +85,15 @@ def description(name: str, directory: Path = DESCRIPTIONS) -> Description:
 def names(directory: Path = DESCRIPTIONS) -> list[str]:
     """Every service there is."""
     return sorted(file.stem for file in directory.glob("*.yaml"))
+
+
+def network_of(directory: str) -> dict[str, str]:
+    """A bridge's name and the start of its /24 network, for a daemon that puts containers on one.
+
+    They are its own, whatever else runs on the node: two daemons on one bridge would give the same addresses twice.
+    """
+    digest = hashlib.sha256(directory.encode()).digest()
+    return {"bridge": f"cni{digest[:4].hex()}", "network": f"10.{64 + digest[4] % 64}.{digest[5]}"}
 
 
 @dataclass
@@ -185,7 +195,7 @@ class Service:
         return answer.blobs[0].decode("utf-8", "backslashreplace").strip()
 
     def _filled(self, text: str) -> str:
-        known = {"directory": self.directory, **self.values}
+        known = {"directory": self.directory, **network_of(self.directory), **self.values}
         return _PLACEHOLDER.sub(lambda found: known[found[1]], text)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,9 @@ SETS_VARIABLES = {
 }
 PAUSE_IMAGE = "localhost/pause:1"
 PAUSE_CONFIG = {"Entrypoint": ["/pause"]}
+#: What they say where the node's CNI plug-ins or their configuration fail.
+NETWORK_FAILURES = (b"failed to setup network", b"failed to create pod network", b"cni plugin not initialized",
+                    b"no CNI configuration")  # fmt: skip
 #: Puts an OCI archive into the image store that the CRI runtime uses.
 IMPORTS = {
     "containerd": "ctr --address=DIRECTORY/containerd.sock --namespace=k8s.io images import --local ARCHIVE",
@@ -137,6 +141,11 @@ class Launcher:
             said = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [done.how_it_ended()]
             raise InfrastructureError(f"{self.node.name}: {words[0]} cannot import {name}: {said[0]}")
 
+    def _refuse_broken_network(self, done: Completed) -> None:
+        """Pods get their network from the node: where that fails, nothing is said about the runtime."""
+        if any(words in done.stderr for words in NETWORK_FAILURES):
+            raise InfrastructureError(f"{self.node.name}: no network for a pod: {_message(done)}")
+
     def look_at_daemon(self) -> None:
         """Raise if the CRI runtime has ended."""
         self.service.check(self.node.do(self.service.has_ended()))
@@ -194,6 +203,7 @@ class Launcher:
         if not started.ok:
             self.cleanup([(spec.id, 0)])
             self.service.check(ended)
+            self._refuse_broken_network(started)
             return proof.result(self.path, spec, started, tuple(commands), None, None, groups.fields["entries"])
         self.service.check(ended)
         looked = completed(inspect, inspected)
@@ -238,6 +248,7 @@ class Launcher:
         created = completed(run, ran)
         if not created.ok:
             self.look_at_daemon()
+            self._refuse_broken_network(created)
         made = created.stdout.decode().strip() if created.ok else ""
         return Pod(self, name, place, config, handler, created, made, [created.command])
 
@@ -276,6 +287,13 @@ class Launcher:
 
 def _read_snapshot(directory: str, at: int) -> s.Step:
     return s.Run(["cat", "--", s.printed(at, r"^(\w+)")], cwd=f"{directory}/snapshots")
+
+
+def _message(done: Completed) -> str:
+    """What crictl says went wrong, without what its logger puts around it."""
+    lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [done.how_it_ended()]
+    found = re.search(r'msg="((?:[^"\\]|\\.)*)"', lines[-1])
+    return re.sub(r"\\+(.)", r"\1", found[1]) if found else lines[-1]
 
 
 def _status(looked: Completed) -> dict[str, Any]:

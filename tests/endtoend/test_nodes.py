@@ -66,6 +66,43 @@ def test_a_command_gets_its_arguments_and_its_end_is_told(node: Node) -> None:
     assert 0 < done.seconds < 5
 
 
+def test_a_step_can_use_what_an_earlier_one_has_printed_or_read(node: Node) -> None:
+    place = f"{node.directory}/told"
+    answers = node.batch([
+        s.Write(place, b"pid 17\n"),
+        s.Run(["printf", "one two"]),
+        s.Read(place),
+        s.Run(["echo", s.printed(1), s.printed(1, r" (\w+)"), s.printed(2, r"pid (\d+)")]),
+        s.Run(["echo", s.printed(1, "nowhere (x)")]),
+        s.Run(["echo", "goes on"]),
+    ])  # fmt: skip
+    assert answers[3].blobs[0] == b"one two 17\n"
+    assert answers[3].fields["argv"] == ["echo", "one", "two", "17"]
+    assert "step 1 did not print nowhere (x)" in answers[4].error
+    assert answers[5].blobs[0] == b"goes on\n"
+
+
+def test_a_command_is_repeated_until_it_prints_what_is_waited_for(node: Node) -> None:
+    count = f"{node.directory}/count"
+    script = 'echo x >> "$0"; echo "$(wc -l < "$0") times"'
+    found, never = node.batch([
+        s.Run(["sh", "-c", script, count], repeat_until="3 times"),
+        s.Run(["echo", "nothing"], repeat_until="something", timeout_seconds=0.2),
+    ])  # fmt: skip
+    assert found.blobs[0] == b"3 times\n"
+    assert never.blobs[0] == b"nothing\n"
+    assert 0.2 <= never.fields["seconds"] < 5
+
+
+def test_the_end_of_a_process_that_is_nobody_s_child_is_waited_for(node: Node) -> None:
+    gone, still = node.batch([
+        s.WaitGone(node.run(["sh", "-c", "echo $$"]).stdout.decode().strip()),
+        s.WaitGone(node.agent_pid, timeout_seconds=0.1),
+    ])  # fmt: skip
+    assert gone.fields["timed_out"] is False
+    assert still.fields["timed_out"] is True
+
+
 def test_a_signal_and_a_command_that_is_not_there_are_told_apart(node: Node) -> None:
     killed = node.run(["sh", "-c", "kill -SEGV $$"])
     assert (killed.exit_code, killed.signal) == (None, signal.SIGSEGV)

@@ -31,7 +31,8 @@ def test_every_service_of_ours_is_described_without_a_mistake(name: str) -> None
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("values: [port]", "values: []", "thing.yaml:1: nothing stands for '@port@'; known: directory"),
+        ("values: [port]", "values: []",
+         "thing.yaml:1: nothing stands for '@port@'; known: bridge, directory, network"),
         ("name: thing", "name: other", "thing.yaml:1: name 'other' differs from the file's name"),
         (
             "ready_seconds: 5",
@@ -49,5 +50,5 @@ def test_a_mistake_is_told_with_file_and_line(tmp_path: Path, old: str, new: str
 
 
 def test_an_unknown_service_is_told_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="no service is called 'dockerdd'; known: dockerd, registry"):
+    with pytest.raises(UsageError, match="no service is called 'dockerdd'; known: containerd, crio, dockerd, registry"):
         services.description("dockerdd")
