@@ -38,6 +38,7 @@ SETS_VARIABLES = {
     "containerd": frozenset({"PATH", "HOSTNAME"}),
     "crio": frozenset({"PATH", "HOSTNAME", "HOME", "TERM"}),
 }
+TOOLS = ("crictl", "pinns")
 PAUSE_IMAGE = "localhost/pause:1"
 PAUSE_CONFIG = {"Entrypoint": ["/pause"]}
 #: What they say where the node's CNI plug-ins or their configuration fail.
@@ -67,6 +68,7 @@ class Launcher:
         self.keep_bundles = False
         self.library_path: tuple[str, ...] = ()
         self.sets_variables = SETS_VARIABLES[path.binary]
+        self.tools = {name: program_on_node(path.components, name) or name for name in TOOLS}
         self.images: dict[str, str] = {}
         self.service: services.Service
 
@@ -78,12 +80,12 @@ class Launcher:
         Raises:
             InfrastructureError: something is missing, or the CRI runtime does not start; with its own words.
         """
-        programs = {self.path.runtime: self.runtime, self.path.binary: self.binary, "crictl": self._tool("crictl")}
+        programs = {self.path.runtime: self.runtime, self.path.binary: self.binary, "crictl": self.tools["crictl"]}
         versions = preflight.look_at(self.node, self.path, programs, self.library_path)
         self.node.do(s.Write(self.hook_file, proof.HOOK_BY_ID))
         known = {
             "daemon": self.binary, "program": next(iter(versions.digests)), "hook": self.hook_file,
-            **{name: self._tool(name) for name in ("crictl", "pinns")},
+            **self.tools,
         }  # fmt: skip
         wanted = services.description(self.path.binary).values
         self.service = services.need(self.node, self.path.binary, **{name: known[name] for name in wanted})
@@ -92,10 +94,7 @@ class Launcher:
     @property
     def crictl(self) -> list[str]:
         """crictl with its connection."""
-        return [self._tool("crictl"), f"--config={self.service.directory}/crictl.yaml"]
-
-    def _tool(self, name: str) -> str:
-        return program_on_node(self.path.components, name) or name
+        return [self.tools["crictl"], f"--config={self.service.directory}/crictl.yaml"]
 
     def restart(self) -> None:
         """End the CRI runtime and start it again; containers are not asked."""
