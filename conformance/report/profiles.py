@@ -19,7 +19,9 @@ PROFILES = {
 
 #: area of a requirement -> profiles that need it, where the requirement does not say
 AREAS: dict[str, tuple[str, ...]] = {
+    "annotations": ("side-car mix",),
     "bad input": ("job",),
+    "container": ("job", "service"),
     "detection": ("side-car mix",),
     "exit codes": ("job",),
     "hooks": ("service",),
@@ -28,12 +30,18 @@ AREAS: dict[str, tuple[str, ...]] = {
     "isolation": ("service",),
     "languages": ("job",),
     "lifecycle": ("service",),
+    "log": ("job", "service"),
+    "mixed pods": ("side-car mix",),
     "mounts": ("job", "service"),
+    "network": ("service",),
     "node": ("service",),
+    "pod": ("job", "service"),
     "process": ("job", "service"),
     "resources": ("service",),
+    "security": ("service",),
     "side-car": ("side-car mix",),
     "signals": ("service",),
+    "streaming": ("service",),
     "streams": ("job",),
     "workloads": ("job",),
 }
