@@ -338,9 +338,17 @@ class OciContainer:
         """Processes of this container that its memory limit has ended."""
         return cgroups.oom_kills(self.cgroup_values(*cgroups.OOM_FILES))
 
-    def throttled_periods(self) -> int:
-        """Periods in which the CPU quota held this container back."""
-        return cgroups.throttled_periods(self.cgroup_values(*cgroups.CPU_FILES))
+    def throttled_periods(self, timeout_seconds: float = 5.0) -> int:
+        """Periods in which the CPU quota held this container back.
+
+        Args:
+            timeout_seconds: to wait for the first: on a busy node a guest may not get as much as its quota.
+        """
+        waiting = Retrying(
+            retry=retry_if_result(lambda count: count < 1), stop=stop_after_delay(timeout_seconds),
+            wait=wait_fixed(0.1), retry_error_callback=lambda state: 0,
+        )  # fmt: skip
+        return int(waiting(lambda: cgroups.throttled_periods(self.cgroup_values(*cgroups.CPU_FILES))))
 
     def cpu_seconds_used(self, during_seconds: float) -> float:
         """CPU time that this container uses while we watch for so long."""
