@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from conformance import brought, catalogue, record
+from conformance import brought, catalogue, record, services
 from conformance.build.cache import silent
 from conformance.build.guests import corpus
 from conformance.errors import InfrastructureError, NotRun, UsageError
@@ -247,6 +247,8 @@ def pytest_runtest_makereport(
     raw, message = _raw(item, report, error)
     if raw is Raw.ERROR and isinstance(error, InfrastructureError) and not isinstance(error, NotRun):
         message += _diagnostics(item, run)
+    if raw in (Raw.FAILED, Raw.ERROR):
+        message += _daemon_logs(item)
     row = record.make(item, run.catalogue, raw, message, report, run.split(item.nodeid))
     row["skip_reason"] = item.stash.get(SKIP_REASON, None)
     row["observations"] = record.plain(row["observations"])
@@ -262,6 +264,15 @@ def _diagnostics(item: pytest.Item, run: Run) -> str:
         return ""
     told = diagnostics(run.testbed, wanted.node)
     return "".join(f"\n--- {name}\n{printable(text)}" for name, text in told.items())
+
+
+def _daemon_logs(item: pytest.Item) -> str:
+    """The end of the logs of the daemons that the path has on its node."""
+    opened = item.stash.get(record.OPENED, None)
+    if opened is None or not hasattr(opened.launcher, "daemon"):
+        return ""
+    told = services.logs(opened.node)
+    return "".join(f"\n--- {name}\n{printable(text)}" for name, text in told.items() if text)
 
 
 def _raw(item: pytest.Item, report: pytest.TestReport, error: BaseException | None) -> tuple[Raw, str]:

@@ -24,6 +24,7 @@ class Launcher:
     features = frozenset({Feature.RUN, Feature.STDIN, Feature.IMAGES})
     sets_variables = SETS_VARIABLES
     cli: ContainerCli
+    daemon: services.Service
 
     def __init__(self, node: Node, path: RuntimePath, binary: str, runtime: str = "") -> None:
         self.node, self.path, self.binary, self.runtime = node, path, binary, runtime
@@ -40,7 +41,7 @@ class Launcher:
         programs = {self.path.runtime: self.runtime, "docker": self.binary, "dockerd": "dockerd"}
         versions = preflight.look_at(self.node, self.path, programs, self.library_path)
         self.node.do(s.Write(self.hook_file, proof.hook_of(self.path, by_annotation=True)))
-        daemon = services.need(
+        self.daemon = services.need(
             self.node, "dockerd", runtime=self.path.runtime,
             program=" ".join(preflight.words(self.library_path, next(iter(versions.digests)))),
             interpreter=proof.hook_command(self.path, self.hook_file)[0],
@@ -48,10 +49,10 @@ class Launcher:
         )  # fmt: skip
         self.cli = ContainerCli(
             self.node, self.path,
-            command=(self.binary, f"--host=unix://{daemon.directory}/docker.sock"),
+            command=(self.binary, f"--host=unix://{self.daemon.directory}/docker.sock"),
             run_options=(f"--runtime={self.path.runtime}-hooked",),
-            state=f"{daemon.directory}/data/containers/*",
-            health=(daemon.has_ended, daemon.check),
+            state=f"{self.daemon.directory}/data/containers/*",
+            health=(self.daemon.has_ended, self.daemon.check),
         )  # fmt: skip
         return versions
 
