@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from conformance import cgroups, proof
 from conformance.errors import InfrastructureError
@@ -190,13 +190,28 @@ class ContainerCli:
         if self.health:
             self.health[1](health[0])
         snapshot_seen = proof.parse_hook(hook.blobs[0]) if hook.blobs else None
-        return self._result(spec, done, (done.command,), snapshot_seen, peak, left)
+        return self.result(spec, done, (done.command,), snapshot_seen, peak, left)
+
+    def launch(self, spec: ContainerSpec) -> CliContainer:
+        """``run --rm`` without waiting for its end: comes back when the guest has announced itself."""
+        before, own = self.before_run(spec)
+        run = s.Run(
+            self.argv(spec, own, "--rm"), stdin=spec.stdin, hold_stdin=spec.hold_stdin,
+            timeout_seconds=spec.timeout_seconds, keep=True, until_output=proof.ANNOUNCEMENT.decode(),
+            max_output_bytes=spec.max_output_bytes,
+        )  # fmt: skip
+        steps: list[s.Step] = [s.Mkdir(f"{self.base}/snapshots"), *before, s.CgroupMake(self.cgroup_of(spec.id)), run]
+        made, *rest, started, hook = self.node.batch([*steps, s.Read(self.snapshot_file(spec.id))])
+        self._check_made(made)
+        self.look_at_daemon()
+        seen = proof.parse_hook(hook.blobs[0]) if hook.blobs else None
+        return CliContainer(self, spec, completed(run, started), seen)
 
     def _check_made(self, made: s.Answer) -> None:
         if made.error:
             raise InfrastructureError(f"{self.node.name}: cannot write below {self.base}: {made.error}")
 
-    def _result(
+    def result(
         self, spec: ContainerSpec, done: Completed, commands: tuple[str, ...], snapshot: ProcessSnapshot | None,
         peak: s.Answer, left: Sequence[str] = (),
     ) -> RunResult:  # fmt: skip
@@ -214,3 +229,70 @@ class ContainerCli:
             ]
         if todo:
             self.node.batch(todo)
+
+
+@dataclass
+class CliContainer:
+    """A container that runs, with the ``run`` command still attached to it.
+
+    Attributes:
+        created: the ``run`` command, as far as it has come.
+        hook: the container's process as the createRuntime hook saw it.
+        commands: what was done to it, for replay.
+    """
+
+    cli: ContainerCli
+    spec: ContainerSpec
+    created: Completed
+    hook: ProcessSnapshot | None
+    commands: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.commands = (self.created.command,)
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def pid(self) -> int:
+        """Of the container's process, on the node; 0 when the hook did not see it."""
+        return self.hook.pid if self.hook else 0
+
+    def snapshot(self) -> ProcessSnapshot | None:
+        """``/proc/PID`` as it is now; ``None`` when the process has gone."""
+        return self.cli.node.snapshot(self.pid) if self.pid else None
+
+    def kill(self, signal: str) -> Completed:
+        """``kill --signal``."""
+        return self.command("kill", f"--signal={signal}", self.id)
+
+    def stop(self, grace_seconds: int) -> Completed:
+        """``stop``: the stop signal, and after the grace period KILL."""
+        return self.command("stop", f"--time={grace_seconds}", self.id)
+
+    def exec(self, *argv: str) -> Completed:
+        """``exec`` in the running container."""
+        return self.command("exec", self.id, *argv)
+
+    def command(self, *arguments: str) -> Completed:
+        """Any command of the engine; remembered for replay."""
+        done = self.cli.node.run([*self.cli.command, *arguments], timeout_seconds=COMMAND_TIMEOUT_SECONDS)
+        self.cli.look_at_daemon()
+        self.commands += (done.command,)
+        return done
+
+    def feed(self, data: bytes = b"", *, close: bool = True) -> None:
+        """Write to the guest's standard input, then end it unless ``close`` is false."""
+        self.cli.node.do(s.Feed(self.created.handle, data, close))
+
+    def wait(self, timeout_seconds: float = 10.0) -> RunResult:
+        """Wait for the end of the ``run`` command, which hands the guest's exit code on."""
+        cli, cgroup = self.cli, self.cli.cgroup_of(self.id)
+        ended, hook, peak, groups = cli.node.batch([
+            s.Wait(self.created.handle, None, timeout_seconds), s.Read(cli.snapshot_file(self.id)),
+            s.CgroupRead(cgroup, cgroups.MEMORY_PEAK), s.CgroupList(cgroup),
+        ])  # fmt: skip
+        done = replace(completed(s.Run(self.created.argv), ended), argv=self.created.argv)
+        seen = proof.parse_hook(hook.blobs[0]) if hook.blobs else self.hook
+        return cli.result(self.spec, done, self.commands, seen, peak, groups.fields["entries"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from conformance import preflight, proof, services
-from conformance.container_cli import ContainerCli
+from conformance.container_cli import CliContainer, ContainerCli
 from conformance.launchers import Versions
 from conformance.model import ContainerSpec, Feature, RunResult, RuntimePath
 from conformance.node import Node
@@ -21,7 +21,7 @@ SETS_VARIABLES = frozenset({"PATH", "HOME", "HOSTNAME"})
 class Launcher:
     """See :class:`conformance.launchers.Launcher`."""
 
-    features = frozenset({Feature.RUN, Feature.STDIN, Feature.IMAGES})
+    features = frozenset({Feature.RUN, Feature.STDIN, Feature.IMAGES, Feature.ENGINE_COMMAND})
     sets_variables = SETS_VARIABLES
     cli: ContainerCli
     daemon: services.Service
@@ -59,6 +59,10 @@ class Launcher:
     def run(self, spec: ContainerSpec) -> RunResult:
         """``docker run``."""
         return self.cli.run(spec)
+
+    def launch(self, spec: ContainerSpec) -> CliContainer:
+        """See :meth:`conformance.container_cli.ContainerCli.launch`."""
+        return self.cli.launch(spec)
 
     def cleanup(self, containers: Sequence[tuple[str, int]]) -> None:
         """See :class:`conformance.launchers.Launcher`."""

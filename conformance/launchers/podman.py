@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from conformance import preflight, proof
-from conformance.container_cli import IMAGE_TIMEOUT_SECONDS, ContainerCli
+from conformance.container_cli import IMAGE_TIMEOUT_SECONDS, CliContainer, ContainerCli
 from conformance.launchers import Versions
 from conformance.model import ContainerSpec, Feature, RunResult, RuntimePath
 from conformance.node import Node, completed
@@ -24,7 +24,7 @@ SETS_VARIABLES = frozenset({"PATH", "HOME", "HOSTNAME", "container"})
 class Launcher:
     """See :class:`conformance.launchers.Launcher`."""
 
-    features = frozenset({Feature.RUN, Feature.STDIN, Feature.IMAGES, Feature.HOOKS})
+    features = frozenset({Feature.RUN, Feature.STDIN, Feature.IMAGES, Feature.ENGINE_COMMAND, Feature.HOOKS})
     sets_variables = SETS_VARIABLES
 
     def __init__(self, node: Node, path: RuntimePath, binary: str, runtime: str = "") -> None:
@@ -105,6 +105,10 @@ class Launcher:
         left = node.run([*podman, "ps", "--all", "--quiet"]).stdout.decode().split()
         node.batch([s.Run([*podman, "system", "reset", "--force"], timeout_seconds=60.0), s.Remove(place)])
         return proof.result(self.path, spec, done, (done.command,), snapshot, None, left)
+
+    def launch(self, spec: ContainerSpec) -> CliContainer:
+        """See :meth:`conformance.container_cli.ContainerCli.launch`."""
+        return self.cli.launch(spec)
 
     def cleanup(self, containers: Sequence[tuple[str, int]]) -> None:
         """See :class:`conformance.launchers.Launcher`."""

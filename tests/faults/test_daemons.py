@@ -123,7 +123,7 @@ def test_a_program_that_is_not_there_is_named(
     assert ran.exit_code == 3
     assert ran.outcome("test_a[") == "error"
     assert ran.outcome("test_b[") == "not-run"
-    assert ran.reason("test_a[") == f"{path}: no-such-engine is not on the node"
+    assert ran.reason("test_a[").startswith(f"{path}: no-such-engine is not on the node")
 
 
 def test_a_container_that_hangs_is_ended_and_removed(engines: Suite, run_suite: Runner) -> None:
