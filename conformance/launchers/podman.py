@@ -40,7 +40,8 @@ class Launcher:
                 "env", "PODMAN_IGNORE_CGROUPSV1_WARNING=1", binary, f"--root={store}/root", f"--runroot={store}/run",
                 f"--tmpdir={store}/tmp", "--cgroup-manager=cgroupfs", "--events-backend=none",
             ),
-            run_options=("--cgroups=no-conmon",),
+            # a read-only root and nothing more: podman would lay its own writable /run, /tmp and /var/tmp over it
+            run_options=("--cgroups=no-conmon", "--read-only-tmpfs=false"),
             pull_options=("--tls-verify=false",),
             state=f"{store}/root/overlay-containers/*/userdata",
             before_run=self._own_options,
