@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 import struct
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from conformance.build import component
 from conformance.node import steps as s
-from tests.conftest import Runner, SshMachine, Suite
+from conformance.record import sha256
+from tests.conftest import REPOSITORY, Runner, SshMachine, Suite
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -179,3 +184,58 @@ def test_a_runtime_whose_state_is_no_json_fails_the_check(suite: Suite, run_suit
     assert ran.exit_code == 1
     assert ran.outcome("running") == "failed"
     assert "assert '' == 'running'" in ran.reason("running")
+
+
+# ---- engines, and what a vendor's build may lack
+
+
+def test_a_runtime_that_lacks_a_library_is_named_with_it(suite: Suite, run_suite: Runner) -> None:
+    linked = component.component("crun-1.21-wamr").place / "bin/crun"
+    assert one_error(suite, run_suite, f"--component=crun={linked}").endswith(
+        "error while loading shared libraries: libiwasm.so: cannot open shared object file: No such file or directory"
+    )
+
+
+def test_an_engine_library_that_is_brought_is_the_one_that_runs(suite: Suite, run_suite: Runner) -> None:
+    ours = component.component("libiwasm").place / "lib/libiwasm.so"
+    (suite.root / "paths/crun-wamr.yaml").write_text((REPOSITORY / "suites/paths/crun-wamr.yaml").read_text())
+    suite.checks("""
+        def test_the_engine_is_the_one_that_was_brought(path):
+            result = path.run("exit-return-0")
+            assert result.proven
+            assert result.proof.engine.startswith("/opt/conformance/brought/libiwasm-")
+    """)
+    ran = run_suite(suite, f"--component=libiwasm={ours}", runtime="crun-wamr")
+    assert ran.exit_code == 0, ran.output
+    row = ran.results()["run"]["brought"]["libiwasm"]
+    assert row["sha256"] == sha256(ours.read_bytes())
+    assert row["paths"] == ["crun-wamr"]
+    digests = next(row["digests"] for row in ran.rows if row["kind"] == "path")
+    assert sha256(ours.read_bytes()) in digests.values()
+
+
+def test_an_engine_of_another_abi_fails_at_the_files_and_is_named(
+    suite: Suite, run_suite: Runner, tmp_path: Path
+) -> None:
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    subprocess.run([*pip, "--dest", str(tmp_path), "wasmtime==36.0.0"], check=True, timeout=300)
+    with zipfile.ZipFile(next(tmp_path.glob("wasmtime-36*.whl"))) as wheel:
+        engine = wheel.extract("wasmtime/linux-x86_64/_libwasmtime.so", tmp_path)
+    (suite.root / "paths/crun-wasmtime.yaml").write_text((REPOSITORY / "suites/paths/crun-wasmtime.yaml").read_text())
+    suite.checks("""
+        def test_a_guest_runs(path):
+            assert path.run("exit-return-0").proven
+
+        def test_a_file_can_be_read(path):
+            result = path.run("files", args=["read:/data/greeting.txt"])
+            assert result.proven
+            assert result.reports[0]["text"] == "hello from the root file system\\n"
+    """)
+    ran = run_suite(suite, f"--component=libwasmtime={engine}", runtime="crun-wasmtime")
+    assert ran.exit_code == 1
+    assert ran.outcome("a_guest_runs") == "passed"
+    assert ran.outcome("a_file_can_be_read") == "failed"
+    note = "crun-wasmtime: crun was written for the ABI of wasmtime <27, and this is 36.0.0: "
+    assert f"note: {note}" in " ".join(ran.output.split())
+    assert any(said.startswith(note) for said in ran.results()["notes"])
+    assert "and this is 36.0.0" in (ran.directory / "summary.md").read_text()

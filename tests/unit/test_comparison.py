@@ -95,8 +95,12 @@ def test_an_observation_of_the_project_is_never_a_regression(tmp_path: Path) -> 
         (EIGHT_MIB, FOUR_MIB, {"kernel": "6.12"}, Kind.EXPLAINED),  # a number, and the verdict is the same
         (EIGHT_MIB, FOUR_MIB, {"hostname": "elsewhere"}, Kind.OTHER),
         (EIGHT_MIB, EIGHT_MIB | {"observations": {"mib": None}}, {"kernel": "6.12"}, Kind.OTHER),
-        (PASSED | {"observations": {"exit_code": 0}}, PASSED | {"observations": {"exit_code": 3}},
-         {"kernel": "6.12"}, Kind.OTHER),
+        (
+            PASSED | {"observations": {"exit_code": 0}},
+            PASSED | {"observations": {"exit_code": 3}},
+            {"kernel": "6.12"},
+            Kind.OTHER,
+        ),
     ],
 )
 def test_a_node_fact_explains_what_it_is_named_for(
