@@ -18,10 +18,6 @@ from conformance.report.summary import why
 _TRIED = (Raw.PASSED, Raw.FAILED)
 #: Node facts that are measured anew each time.
 _MEASURED = ("spawn_seconds",)
-#: Those that a measurement of a container's resources depends on.
-_KERNEL = ("kernel", "cgroup_mode")
-#: Observations that are no measurements.
-_ENDS = ("exit_code", "signal")
 #: What a header says that two runs may differ in.
 _HEADER = ("testbed", "harness", "harness_commit", "strict", "corpus")
 
@@ -35,8 +31,7 @@ class Kind(StrEnum):
     FIX = "fix"
     #: raw outcome, verdict, reason of a skip or observations are others, without a direction
     OTHER = "other"
-    #: an expectation's ``when:`` or a skip names a node fact, and the nodes differ in it; or a number was
-    #: measured with another kernel, and the verdict is the same
+    #: an expectation's ``when:`` or a skip names a node fact, and the nodes differ in it
     EXPLAINED = "explained"
 
 
@@ -268,21 +263,7 @@ def _explanation(before: Row, after: Row, nodes: tuple[Row, Row]) -> str:
             return f"with {facts} {entry['id']} expects a failure: {entry['reason']}"
         if record["skip_reason"] == SkipReason.UNAVAILABLE and _lacking(record) & _apart(*nodes):
             return str(record["reason"])
-    return _measured(before, after, nodes)
-
-
-def _measured(before: Row, after: Row, nodes: tuple[Row, Row]) -> str:
-    """That nothing but a number is another one, and that it was measured on another kernel; else empty."""
-    if any(before[key] != after[key] for key in ("raw", "judged", "skip_reason")):
-        return ""
-    a, b = before["observations"], after["observations"]
-    changed = [key for key in {*a, *b} if a.get(key) != b.get(key)]
-    measured = all(type(side.get(key)) in (int, float) for key in changed for side in (a, b))
-    if not measured or set(changed) & set(_ENDS):
-        return ""
-    apart = sorted(_apart(*nodes) & set(_KERNEL))
-    facts = ", ".join(f"{key} {_words(nodes[0].get(key))} -> {_words(nodes[1].get(key))}" for key in apart)
-    return f"the same verdict; measured with {facts}" if apart else ""
+    return ""
 
 
 def _lacking(record: Row) -> set[str]:

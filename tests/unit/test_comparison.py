@@ -29,8 +29,6 @@ NO_CPUSET: Row = SKIPPED | {
     "skip_reason": "unavailable",
     "reason": "unavailable: the node has no cgroup:cpuset, apparmor",
 }
-EIGHT_MIB: Row = PASSED | {"observations": {"mib": 8}}
-FOUR_MIB: Row = PASSED | {"observations": {"mib": 4}}
 NO_FEATURE: Row = SKIPPED | {"skip_reason": "unsupported", "reason": "unsupported: crun-wasmedge has no pause"}
 #: A rule that the sample run keeps, and one that is only this project's.
 RULE, PROJECT = "OCI-PROC-ARGS", "OCI-PROC-EXIT-256"
@@ -92,15 +90,6 @@ def test_an_observation_of_the_project_is_never_a_regression(tmp_path: Path) -> 
         (PASSED, NO_CPUSET, {"kernel": "6.12"}, Kind.OTHER),  # nodes that do not differ in it explain nothing
         (FAILED, NO_CPUSET, {"controllers": ["memory"]}, Kind.OTHER),
         (NO_CPUSET, EXPECTED, {"controllers": ["memory"]}, Kind.EXPLAINED),
-        (EIGHT_MIB, FOUR_MIB, {"kernel": "6.12"}, Kind.EXPLAINED),  # a number, and the verdict is the same
-        (EIGHT_MIB, FOUR_MIB, {"hostname": "elsewhere"}, Kind.OTHER),
-        (EIGHT_MIB, EIGHT_MIB | {"observations": {"mib": None}}, {"kernel": "6.12"}, Kind.OTHER),
-        (
-            PASSED | {"observations": {"exit_code": 0}},
-            PASSED | {"observations": {"exit_code": 3}},
-            {"kernel": "6.12"},
-            Kind.OTHER,
-        ),
     ],
 )
 def test_a_node_fact_explains_what_it_is_named_for(
