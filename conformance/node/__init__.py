@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Grace for the way there and back, above what the steps themselves may take.
 ROUND_TRIP_SECONDS = 15.0
+#: What is sent is also unpacked: an emulated machine on a busy host takes its time.
+SLOWEST_BYTES_PER_SECOND = 1 << 20
 #: How long the agent may take to say hello.
 START_TIMEOUT_SECONDS = 30.0
 #: The spawn time of an unloaded machine of the kind the deadlines were chosen on.
@@ -152,6 +154,7 @@ class Node:
             row["do"] = s.VERBS[type(step)]
             header["steps"].append(row)
         header["blobs"] = [len(b) for b in blobs]
+        allowed += sum(header["blobs"]) / SLOWEST_BYTES_PER_SECOND
         text = json.dumps(header, default=_plain).encode()
         self._send(b"".join([struct.pack(">I", len(text)), text, *blobs]))
         answer, produced = self._receive(allowed)
