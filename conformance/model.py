@@ -48,6 +48,8 @@ class Feature(enum.StrEnum):
     RUNTIME_COMMAND = "runtime-command"
     #: an ordinary user of the node has images and containers of their own
     USER_STORE = "user-store"
+    #: annotations of any name reach the low-level runtime
+    ANNOTATIONS = "annotations"
     #: containers live in pods, asked for through the CRI API
     PODS = "pods"
 

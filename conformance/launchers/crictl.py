@@ -40,7 +40,8 @@ SETS_VARIABLES = {
 }
 TOOLS = ("crictl", "pinns")
 PAUSE_IMAGE = "localhost/pause:1"
-PAUSE_CONFIG = {"Entrypoint": ["/pause"]}
+#: With a PATH, as the one that Kubernetes uses: youki refuses a native container without.
+PAUSE_CONFIG = {"Entrypoint": ["/pause"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}
 #: What they say where the node's CNI plug-ins or their configuration fail.
 NETWORK_FAILURES = (b"failed to setup network", b"failed to create pod network", b"cni plugin not initialized",
                     b"no CNI configuration")  # fmt: skip
@@ -298,7 +299,7 @@ def _message(done: Completed) -> str:
 def _status(looked: Completed) -> dict[str, Any]:
     """The container's status; empty where the answer has none."""
     try:
-        value = json.loads(looked.stdout)
+        value = json.loads(looked.stdout, object_hook=Said)
     except ValueError:
         return {}
     status = value.get("status") if isinstance(value, dict) else None

@@ -21,7 +21,7 @@ SETS_VARIABLES = frozenset({"PATH", "HOME", "HOSTNAME"})
 class Launcher:
     """See :class:`conformance.launchers.Launcher`."""
 
-    features = frozenset({Feature.RUN, Feature.STDIN, Feature.IMAGES, Feature.ENGINE_COMMAND})
+    features = frozenset({Feature.RUN, Feature.ANNOTATIONS, Feature.STDIN, Feature.IMAGES, Feature.ENGINE_COMMAND})
     sets_variables = SETS_VARIABLES
     cli: ContainerCli
     daemon: services.Service

@@ -33,8 +33,8 @@ class Launcher:
     """See :class:`conformance.launchers.Launcher`."""
 
     features = frozenset({
-        Feature.RUN, Feature.LIFECYCLE, Feature.HOOKS, Feature.OCI_CONFIG, Feature.EXEC, Feature.TTY,
-        Feature.STDIN, Feature.PAUSE, Feature.RUNTIME_COMMAND,
+        Feature.RUN, Feature.ANNOTATIONS, Feature.LIFECYCLE, Feature.HOOKS, Feature.OCI_CONFIG, Feature.EXEC,
+        Feature.TTY, Feature.STDIN, Feature.PAUSE, Feature.RUNTIME_COMMAND,
     })  # fmt: skip
 
     sets_variables: frozenset[str] = frozenset()

@@ -73,10 +73,10 @@ def test_the_times_of_creation_start_and_end_are_in_order(path):
     # not a guest that ends at once: containerd notes the start after the runtime has returned
     result = path.run("sleep", ["seconds=1"])
 
+    assert result.proven
     created, started, finished = (
         datetime.fromisoformat(str(result.status[name])) for name in ("createdAt", "startedAt", "finishedAt")
     )
-    assert result.proven
     assert created <= started <= finished
     assert abs(finished.timestamp() - path.node_seconds()) < 60
 
@@ -157,7 +157,7 @@ def test_a_running_container_can_be_removed(path):
 
 
 @requirement("CRI-BAD-MODULE")
-@needs(Feature.PODS, Feature.WASM)
+@needs(Feature.PODS, Feature.HANDLER)
 def test_a_truncated_module_fails_and_the_status_or_log_says_so(path):
     result = path.run("truncated")
 
@@ -171,6 +171,7 @@ def test_a_truncated_module_fails_and_the_status_or_log_says_so(path):
 def test_a_missing_program_is_named(path):
     result = path.run("exit-return-0", argv0="/no-such-file.wasm")
 
+    path.observe(said=result.stderr.decode(errors="replace").rpartition(": ")[2].strip())
     assert not result.guest_started
     assert result.exit_code not in (0, None)
     assert b"no-such-file.wasm" in result.stdout + result.stderr

@@ -11,7 +11,7 @@ def native(path, workload, args=(), **more):
 
 
 @requirement("CRI-MIXED-SIDECAR")
-@needs(Feature.PODS, Feature.CRUN, Feature.WASM)
+@needs(Feature.PODS, Feature.CRUN, Feature.HANDLER)
 def test_a_module_and_a_native_side_car_run_in_one_pod(path):
     pod = path.pod(SMART)
     sidecar = pod.start(native(path, "pause"), name="sidecar")
@@ -28,7 +28,7 @@ def test_a_module_and_a_native_side_car_run_in_one_pod(path):
 
 
 @requirement("CRI-MIXED-EXEC")
-@needs(Feature.PODS, Feature.CRUN, Feature.WASM)
+@needs(Feature.PODS, Feature.CRUN, Feature.HANDLER)
 def test_exec_works_in_the_native_side_car_of_a_module(path):
     pod = path.pod(SMART)
     sidecar = pod.start(native(path, "pause"), name="sidecar")
@@ -45,7 +45,7 @@ def test_exec_works_in_the_native_side_car_of_a_module(path):
 
 
 @requirement("CRI-MIXED-INIT")
-@needs(Feature.PODS, Feature.CRUN, Feature.WASM)
+@needs(Feature.PODS, Feature.CRUN, Feature.HANDLER)
 def test_a_module_prepares_a_volume_for_a_native_container(path):
     volume = path.directory()
     pod = path.pod(SMART)
@@ -82,7 +82,7 @@ def test_a_guest_runs_in_a_pod_that_shares_its_pid_namespace(path):
 
 
 @requirement("CRI-ANNOTATION-NOT-ALLOWED")
-@needs(Feature.PODS, Feature.WASM, Feature.CRUN)
+@needs(Feature.PODS, Feature.CRUN, Feature.HANDLER)
 def test_an_annotation_that_the_handler_does_not_allow_asks_for_nothing(path):
     pod = path.pod(handler=path.launcher.handler_without_annotations)
     container = pod.start(path.spec("exit-return-0"))

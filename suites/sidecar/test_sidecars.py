@@ -42,7 +42,7 @@ def test_under_compat_a_native_sidecar_fails_visibly(path):
 
 
 @requirement("CRUN-PAUSE-CONTAINERD")
-@needs(Feature.CRUN, Feature.HANDLER)
+@needs(Feature.CRUN, Feature.HANDLER, Feature.ANNOTATIONS)
 def test_containerd_s_pause_container_runs_natively(path):
     result = native(path, {HANDLER: "wasm", CONTAINERD_KEY: "sandbox"})
 
@@ -51,7 +51,7 @@ def test_containerd_s_pause_container_runs_natively(path):
 
 
 @requirement("CRUN-PAUSE-CRIO")
-@needs(Feature.CRUN, Feature.HANDLER)
+@needs(Feature.CRUN, Feature.HANDLER, Feature.ANNOTATIONS)
 def test_cri_o_s_pause_container_runs_natively(path):
     result = native(path, {HANDLER: "wasm", CRIO_KEY: "sandbox"})
 

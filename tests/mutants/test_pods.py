@@ -1,0 +1,110 @@
+"""The checks of pods can fail: with one thing broken in the runtime or in containerd, its check is red."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY, Runner
+
+PATH = "containerd-crun-wasmedge"
+#: Goes on being green with each mutant that does not break everything.
+WITNESS = "pods/test_lifecycle.py::test_exit_code_0_is_completed"
+#: Before the real crun: $command, and $bundle where there is one. A copy of config.json can be changed in place.
+CRUN = """#!/bin/sh
+for word; do
+    case ${previous-} in --bundle) bundle=$word ;; esac
+    case $word in create | start | exec | update | kill | delete) command=${command-$word} ;; esac
+    previous=$word
+done
+change() { [ "${command-}" != create ] || sed -i "$1" "$bundle/config.json"; }
+BROKEN
+exec /usr/bin/crun "$@"
+"""
+#: Before the real containerd: $config is its configuration.
+CONTAINERD = """#!/bin/sh
+config=${2-}
+[ "${1-}" = --config ] && {
+BROKEN
+}
+exec /usr/bin/containerd "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """One thing that is broken.
+
+    Attributes:
+        name: what it does.
+        kills: the check that must be red, below ``suites/pods``.
+        crun, containerd: shell lines that break it.
+        everything: no guest starts any more, so the witness is red too.
+    """
+
+    name: str
+    kills: str
+    crun: str = ""
+    containerd: str = ""
+    everything: bool = False
+
+
+MUTANTS = [
+    Broken("drops-the-annotation", "test_lifecycle.py::test_a_started_container_runs_until_it_is_stopped",
+           crun="""change 's/"run.oci.handler":"wasm"/"x":"y"/'""", everything=True),
+    Broken("allows-no-annotation", "test_lifecycle.py::test_a_created_container_has_not_run",
+           containerd="sed -i 's/pod_annotations = .*/pod_annotations = []/' \"$config\"", everything=True),
+    Broken("allows-every-annotation",
+           "test_mixed_pods.py::test_an_annotation_that_the_handler_does_not_allow_asks_for_nothing",
+           containerd="sed -i '/under-test-unannotated]/a pod_annotations = [\"run.oci.*\"]' \"$config\""),
+    Broken("runs-the-pause-program-as-a-module",
+           "test_sandboxes.py::test_the_pod_s_own_process_is_native_under_compat",
+           crun="""change 's/"container-type":"sandbox"/"container-type":"container"/; s/cri.container-type":"sandbox"/"""
+           """cri.container-type":"container"/'""", everything=True),
+    Broken("swaps-the-streams", "test_logs.py::test_standard_error_is_logged_apart",
+           crun='[ "${command-}" != create ] || exec 3>&1 1>&2 2>&3'),
+    Broken("loses-the-input", "test_streams.py::test_attached_input_reaches_the_guest_and_ends",
+           crun='[ "${command-}" != create ] || exec </dev/null'),
+    Broken("logs-lines-of-any-length", "test_logs.py::test_a_long_line_is_split_and_can_be_put_together_again",
+           containerd="sed -i 's/restrict_oom_score_adj/max_container_log_line_size = -1\\n&/' \"$config\""),
+    Broken("exec-hangs", "test_streams.py::test_exec_gives_a_result_or_an_error_and_never_hangs",
+           crun='[ "${command-}" != exec ] || sleep 30'),
+    Broken("an-update-does-nothing", "test_resources.py::test_an_update_of_the_memory_limit_is_applied_or_refused",
+           crun='[ "${command-}" != update ] || exit 0'),
+    Broken("drops-the-memory-limit", "test_resources.py::test_a_memory_limit_is_the_cgroup_s",
+           crun="""change 's/"memory":{[^}]*}/"memory":{}/'"""),
+    Broken("drops-the-cpu-quota", "test_resources.py::test_a_cpu_quota_is_the_cgroup_s",
+           crun="""change 's/"quota":[0-9]*,//'"""),
+    Broken("runs-as-root",
+           "test_mixed_pods.py::test_user_and_new_privileges_of_the_security_context_hold_for_the_guest_s_process",
+           crun="""change 's/"uid":1000/"uid":0/'"""),
+    Broken("shares-no-pid-namespace",
+           "test_mixed_pods.py::test_a_guest_runs_in_a_pod_that_shares_its_pid_namespace",
+           crun="""change 's/{"type":"pid","path":"[^"]*"}/{"type":"pid"}/'"""),
+    Broken("takes-another-handler-for-the-default", "test_sandboxes.py::test_an_empty_handler_is_the_default_one",
+           containerd="sed -i 's/default_runtime_name = .*/default_runtime_name = \"under-test\"/' \"$config\""),
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize("mutant", [pytest.param(one, id=one.name) for one in MUTANTS])
+def test_what_is_broken_is_found(mutant: Broken, run_suite: Runner, tmp_path: Path) -> None:
+    name, template, lines = (
+        ("crun", CRUN, mutant.crun) if mutant.crun else ("containerd", CONTAINERD, mutant.containerd)
+    )
+    program = tmp_path / name
+    program.write_text(template.replace("BROKEN", lines))
+    program.chmod(0o755)
+    check = f"pods/{mutant.kills}"
+    only = "-k=" + " or ".join(one.rpartition("::")[2] for one in (WITNESS, check))
+
+    ran = run_suite(
+        REPOSITORY / "suites" / "pods", only, f"--component={name}={program}", runtime=PATH, seconds=240,
+        report_dir=tmp_path / "report",
+    )  # fmt: skip
+
+    judged = {row["check"]: row["judged"] for row in ran.rows if row["kind"] == "record"}
+    assert judged == {check: "failed", WITNESS: "failed" if mutant.everything else "passed"}
+    assert ran.exit_code == 1
