@@ -24,7 +24,9 @@ SETS_VARIABLES = frozenset({"PATH", "HOME", "HOSTNAME", "container"})
 class Launcher:
     """See :class:`conformance.launchers.Launcher`."""
 
-    features = frozenset({Feature.RUN, Feature.ANNOTATIONS, Feature.STDIN, Feature.IMAGES, Feature.ENGINE_COMMAND, Feature.HOOKS})
+    features = frozenset({
+        Feature.RUN, Feature.ANNOTATIONS, Feature.STDIN, Feature.IMAGES, Feature.ENGINE_COMMAND, Feature.HOOKS,
+    })  # fmt: skip
     sets_variables = SETS_VARIABLES
 
     def __init__(self, node: Node, path: RuntimePath, binary: str, runtime: str = "") -> None:
