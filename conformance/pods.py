@@ -38,7 +38,7 @@ class CriRuntime(Protocol):
     def image_of(self, rootfs: str) -> str: ...
     def cgroup_of(self, container_id: str) -> str: ...
     def container_cgroup(self, pod: str, container_id: str) -> str: ...
-    def look_at_daemon(self) -> None: ...
+    def look_at_daemon(self, done: Completed) -> None: ...
     def snapshot_of(self, container_id: str) -> ProcessSnapshot | None: ...
 
 
@@ -72,7 +72,7 @@ class Pod:
         done = completed(step, self.runtime.node.batch([step])[0])
         self.commands.append(done.command)
         if not done.ok:
-            self.runtime.look_at_daemon()
+            self.runtime.look_at_daemon(done)
         return done
 
     def told(self, *arguments: str) -> Said:
@@ -163,7 +163,7 @@ class Pod:
         made = completed(step, answers[1])
         self.commands.append(made.command)
         if not made.ok:
-            self.runtime.look_at_daemon()
+            self.runtime.look_at_daemon(made)
         container = PodContainer(
             self, spec, f"{self.place}/{log}", made, made.stdout.decode().strip() if made.ok else ""
         )

@@ -45,6 +45,9 @@ PAUSE_CONFIG = {"Entrypoint": ["/pause"], "Env": ["PATH=/usr/local/sbin:/usr/loc
 #: What they say where the node's CNI plug-ins or their configuration fail.
 NETWORK_FAILURES = (b"failed to setup network", b"failed to create pod network", b"cni plugin not initialized",
                     b"no CNI configuration")  # fmt: skip
+#: What crictl says where nobody is at the other end of the socket, and how long who was there may take to end.
+LOST_CONNECTIONS = (b"Unavailable", b"connection refused", b"connection error", b"connect: ")
+ENDS_SECONDS = 3.0
 #: Puts an OCI archive into the image store that the CRI runtime uses.
 IMPORTS = {
     "containerd": "ctr --address=DIRECTORY/containerd.sock --namespace=k8s.io images import --local ARCHIVE",
@@ -137,7 +140,7 @@ class Launcher:
         argv = ["sh", "-c", script, "sh", _ARCHIVE, rootfs, name, json.dumps(config), archive, *words]
         done = self.node.run(argv, timeout_seconds=IMAGE_TIMEOUT_SECONDS)
         if not done.ok:
-            self.look_at_daemon()
+            self.look_at_daemon(done)
             said = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [done.how_it_ended()]
             raise InfrastructureError(f"{self.node.name}: {words[0]} cannot import {name}: {said[0]}")
 
@@ -146,9 +149,14 @@ class Launcher:
         if any(words in done.stderr for words in NETWORK_FAILURES):
             raise InfrastructureError(f"{self.node.name}: no network for a pod: {_message(done)}")
 
-    def look_at_daemon(self) -> None:
-        """Raise if the CRI runtime has ended."""
-        self.service.check(self.node.do(self.service.has_ended()))
+    def look_at_daemon(self, done: Completed) -> None:
+        """Raise if the CRI runtime has ended.
+
+        Args:
+            done: a command that failed; one that met a closed connection gives a dying runtime time to end.
+        """
+        lost = any(words in done.stderr for words in LOST_CONNECTIONS)
+        self.service.check(self.node.do(s.Wait(self.service.handle, timeout_seconds=ENDS_SECONDS if lost else 0.0)))
 
     # ---- one container in a pod of its own
 
@@ -201,12 +209,14 @@ class Launcher:
         started = completed(start, answers[at])
         commands = [started.command]
         if not started.ok:
+            self.look_at_daemon(started)
             self.cleanup([(spec.id, 0)])
-            self.service.check(ended)
             self._refuse_broken_network(started)
             return proof.result(self.path, spec, started, tuple(commands), None, None, groups.fields["entries"])
         self.service.check(ended)
         looked = completed(inspect, inspected)
+        if not looked.ok:
+            self.look_at_daemon(looked)
         commands += [looked.command, completed(s.Run([]), removed).command]
         status = _status(looked)
         lines = cri.log_lines(log.blobs[0] if log.blobs else b"")
@@ -247,7 +257,7 @@ class Launcher:
         *_, ran = self.node.batch([s.Mkdir(place), written, s.CgroupMake(cgroup), run])
         created = completed(run, ran)
         if not created.ok:
-            self.look_at_daemon()
+            self.look_at_daemon(created)
             self._refuse_broken_network(created)
         made = created.stdout.decode().strip() if created.ok else ""
         return Pod(self, name, place, config, handler, created, made, [created.command])
