@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from conformance import documents
-from conformance.build import cache, image
+from conformance.build import cache, component, image
 from conformance.errors import UsageError
 
 VMS = Path(__file__).parents[2] / "vms"
@@ -93,7 +93,9 @@ def stage(name: str) -> Path:
     place = file_of(name, "stage")
     objects = place / "objects"
     objects.mkdir(parents=True, exist_ok=True)
-    components = {c: _entries(c, source, objects) for c, source in _sources(os.environ.get(BROUGHT, ""))}
+    built = [one for c in component.with_needs(wanted.components) if (one := component.cached(c)) is not None]
+    components = {one.name: _entries(one.name, one.tree, objects) for one in built}
+    components |= {c: _entries(c, source, objects) for c, source in _sources(os.environ.get(BROUGHT, ""))}
     rows = [
         {"name": c, "digest": cache.digest_of(json.dumps(files, sort_keys=True)), "files": files}
         for c, files in components.items()

@@ -1,5 +1,7 @@
 """What a guest can see of, and do to, its host."""
 
+import re
+
 from conformance import Feature, Mount, needs, requirement
 
 SEPARATE = ["ipc", "mnt", "net", "pid", "uts"]
@@ -95,7 +97,7 @@ def test_the_guest_s_process_holds_nothing_of_the_node(path):
     assert path.finish(container).proven
     assert process
     held = {number: target for number, target in process.descriptors.items() if int(number) > 2}
-    path.observe(held=sorted(held.values()))
+    path.observe(held=sorted(re.sub(r"\[\d+\]", "", target) for target in held.values()))
     assert [target for target in held.values() if target.startswith(("/etc/", "/var/", "/sys/"))] == []
 
 

@@ -112,8 +112,11 @@ def test_a_typo_in_a_requirement_names_the_key(suite: Suite) -> None:
         ("guest: wasm", "gest: wasm", "paths/crun-wasmedge.yaml:6: unknown key 'gest'; did you mean 'guest'?"),
         ("guest: wasm", "guest: wsm", "paths/crun-wasmedge.yaml:6: 'guest' is 'wsm'; allowed: wasm, native"),
         ("name: crun-wasmedge", "name: other", "paths/crun-wasmedge.yaml:1: name 'other' differs from the file's name"),
-        ("launcher: oci", "launcher: ocy",
-         "crun-wasmedge.yaml:4: unknown launcher 'ocy' (known: crictl, docker, oci, podman)"),
+        (
+            "launcher: oci",
+            "launcher: ocy",
+            "crun-wasmedge.yaml:4: unknown launcher 'ocy' (known: crictl, docker, oci, podman)",
+        ),
         ("features: [crun]", "features: [crum]", "unknown feature 'crum'; did you mean 'crun'?"),
         (
             "control: crun-native",

@@ -31,8 +31,11 @@ def test_every_service_of_ours_is_described_without_a_mistake(name: str) -> None
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("values: [port]", "values: []",
-         "thing.yaml:1: nothing stands for '@port@'; known: bridge, directory, network"),
+        (
+            "values: [port]",
+            "values: []",
+            "thing.yaml:1: nothing stands for '@port@'; known: bridge, directory, network",
+        ),
         ("name: thing", "name: other", "thing.yaml:1: name 'other' differs from the file's name"),
         (
             "ready_seconds: 5",

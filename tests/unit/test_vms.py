@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from conformance.build import accelerator, box, image, staging
+from conformance.build import accelerator, box, component, image, staging
 from conformance.errors import InfrastructureError, UsageError
 from conformance.testbeds import vagrant
 
@@ -125,6 +125,29 @@ def bring(monkeypatch: pytest.MonkeyPatch, **components: Path) -> Path:
     return staging.stage("low-level")
 
 
+def without_components(tmp_path: Path) -> Path:
+    """The machines, with nothing but what a test brings."""
+    file = tmp_path / "machines.yaml"
+    file.write_text("- {name: low-level, memory: 1024, cpus: 2}\n")
+    return file
+
+
+def test_a_machine_gets_the_components_that_are_built_and_names_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "machines.yaml"
+    file.write_text("- {name: low-level, memory: 1, cpus: 1, components: [libwasmtime, youki-wasmer]}\n")
+    monkeypatch.setattr(staging, "MACHINES", file)
+    library = "opt/conformance/components/libwasmtime/lib/libwasmtime.so"
+    built = component.Component(
+        "libwasmtime", "25.0.0", tree(tmp_path / "built", {library: "it"}), "d" * 64, 1.0, 1.0, (), {}
+    )
+    monkeypatch.setattr(component, "cached", lambda name: built if name == "libwasmtime" else None)
+    manifest = json.loads((staging.stage("low-level") / "manifest.json").read_text())
+    assert [list(row["files"]) for row in manifest["components"]] == [[f"/{library}"]]
+    assert manifest["missing"] == ["youki-wasmer"]
+
+
 def test_replacing_one_component_touches_that_one_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,6 +155,7 @@ def test_replacing_one_component_touches_that_one_only(
     crun = tree(tmp_path / "crun", {f"{there}/crun": "one"})
     shim = tree(tmp_path / "shim", {f"{there}/shim": "shim", f"{there}/old": "old"})
     install = installer(tmp_path / "record.json")
+    monkeypatch.setattr(staging, "MACHINES", without_components(tmp_path))
     install.main(bring(monkeypatch, crun=crun, shim=shim))
     assert capsys.readouterr().out.count("installed") == 2
     before = (tmp_path / "machine" / "shim").stat().st_ino
