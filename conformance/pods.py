@@ -7,6 +7,8 @@ replay. What the CRI runtime does wrong is a value; what we or the node do wrong
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,6 +27,7 @@ COMMAND_TIMEOUT_SECONDS = 25.0
 #: After this a container that runs has said what it says at its start.
 SPEAKS_SECONDS = 10.0
 ENDED = "CONTAINER_EXITED"
+_EVENT = re.compile(r'"containerId":\s*"(\w+)",\s*"containerEventType":\s*"(\w+)"')
 
 
 class CriRuntime(Protocol):
@@ -63,6 +66,7 @@ class Pod:
     id: str = ""
     commands: list[str] = field(default_factory=list)
     containers: list[PodContainer] = field(default_factory=list)
+    events_handle: int = 0
 
     def command(
         self, *arguments: str, stdin: bytes = b"", timeout_seconds: float = COMMAND_TIMEOUT_SECONDS
@@ -134,6 +138,24 @@ class Pod:
                 lambda: self.traces(network_namespace), lambda left: not left, timeout_seconds * self.runtime.node.pace
             )
         )
+
+    def watch_events(self) -> None:
+        """``GetContainerEvents`` from now on, until the check ends."""
+        watch = s.Run([*self.runtime.crictl, "events", "--output=json"], keep=True, background=True)
+        self.events_handle = self.runtime.node.do(watch).fields["handle"]
+        self.commands.append(shlex.join(watch.argv))
+
+    def events_of(self, container: PodContainer, last: str) -> list[str]:
+        """Kinds of the events of a container, in order, as soon as ``last`` is among them or the deadline has passed."""
+
+        def look() -> list[str]:
+            told = (
+                self.runtime.node.do(s.Output(self.events_handle, "\0never\0", 0.0)).blobs[0].decode("utf-8", "replace")
+            )
+            return [kind for whose, kind in _EVENT.findall(told) if whose == container.id]
+
+        seen = _wait(look, lambda kinds: last in kinds, SPEAKS_SECONDS * self.runtime.node.pace)
+        return list(seen)
 
     # ---- its containers
 

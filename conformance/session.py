@@ -588,7 +588,8 @@ class PathUnderTest:
         """Remove the check's containers, whatever state they are in."""
         if self.node.dead:
             return
-        started = [(c.id, c.created.handle) for c in self.containers] + [(pod.name, 0) for pod in self.pods]
+        started = [(c.id, c.created.handle) for c in self.containers]
+        started += [(pod.name, pod.events_handle) for pod in self.pods]
         self._opened.launcher.cleanup(started)
         if self._places:
             self.node.batch([s.Remove(place) for place in self._places])

@@ -190,6 +190,26 @@ def test_a_container_can_be_started_again_in_its_pod_as_the_next_attempt(path):
     assert first.status["id"] != second.status["id"]
 
 
+@requirement("CRI-EVENTS")
+@needs(Feature.PODS)
+def test_events_tell_of_creation_start_end_and_removal_in_this_order(path):
+    pod = path.pod()
+    pod.watch_events()
+    container = pod.start(path.spec("sleep", ["seconds=1"]))
+    result = path.finish(container)
+    container.remove()
+
+    kinds = pod.events_of(container, last="CONTAINER_DELETED_EVENT")
+
+    assert result.proven
+    assert kinds == [
+        "CONTAINER_CREATED_EVENT",
+        "CONTAINER_STARTED_EVENT",
+        "CONTAINER_STOPPED_EVENT",
+        "CONTAINER_DELETED_EVENT",
+    ]
+
+
 @requirement("CRI-RESTART-RUNNING")
 @needs(Feature.PODS)
 def test_a_guest_outlives_a_restart_of_the_runtime(path):
