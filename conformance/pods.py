@@ -146,7 +146,7 @@ class Pod:
         self.commands.append(shlex.join(watch.argv))
 
     def events_of(self, container: PodContainer, last: str) -> list[str]:
-        """Kinds of the events of a container, in order, as soon as ``last`` is among them or the deadline has passed."""
+        """Kinds of a container's events, in order, as soon as ``last`` is among them or the deadline has passed."""
 
         def look() -> list[str]:
             told = (
