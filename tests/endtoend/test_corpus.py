@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -68,11 +70,12 @@ def test_every_native_twin_announces_itself(corpus: guests.Corpus) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         assert process.stdout is not None
         line = process.stdout.readline()
-        process.kill()
-        process.communicate()
+        os.killpg(process.pid, signal.SIGKILL)  # with the children that it may have by now
+        process.communicate(timeout=20)
         assert line.startswith(b"@guest "), guest.name
         assert json.loads(line[7:]) == {"guest": guest.name, "target": TARGET, "nonce": NONCE}
 
