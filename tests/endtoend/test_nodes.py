@@ -397,7 +397,8 @@ def test_a_sandbox_without_its_image_is_told_in_one_line() -> None:
     keeper = REPOSITORY / "conformance" / "testbeds" / "enclosure.py"
     name = f"{os.getpid():x}-00000a"
     sizes = {"upper": "1m", "state": "1m", "run": "1m", "tmp": "1m"}
-    what = json.dumps({"name": name, "hostname": "x", "image": "/no/image", "bootstrap": "", "sizes": sizes})
+    place = {"name": name, "hostname": "x", "image": "/no/image", "components": [], "bootstrap": "", "sizes": sizes}
+    what = json.dumps(place)
     with pytest.raises(InfrastructureError) as caught:
         Node("sandbox x", [sys.executable, "-I", str(keeper), what], "x")
     assert str(caught.value) == (
