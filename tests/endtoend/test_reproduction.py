@@ -5,11 +5,13 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
 from conformance import catalogue
+from conformance.build.component import with_needs
 from conformance.cli import main
 from conformance.node import Node
 from conformance.report import journal
@@ -17,15 +19,22 @@ from conformance.testbeds import sandbox
 
 REPOSITORY = Path(__file__).parents[2]
 SUITES = catalogue.read(REPOSITORY / "suites")
+#: A folder needs the runtime and nothing else, so these are the paths where we call one that the node has.
+PATHS = {
+    p.name for p in SUITES.paths.values() if p.launcher == "oci" and not p.embedded and not with_needs(p.components)
+}
 #: Those with a condition are about other nodes than this one.
-CHECKS = sorted({e.check for e in SUITES.expectations if not e.when})
+CHECKS = sorted(
+    {e.check for e in SUITES.expectations if not e.when and any(fnmatch(p, one) for p in PATHS for one in e.paths)}
+)
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> journal.Run:
     """A run of every check that is expected to fail somewhere."""
     report = tmp_path_factory.mktemp("run")
-    argv = [sys.executable, "-m", "pytest", *(f"suites/{c}" for c in CHECKS), "--runtime=all", f"--report-dir={report}"]
+    runtimes = [f"--runtime={name}" for name in sorted(PATHS)]
+    argv = [sys.executable, "-m", "pytest", *(f"suites/{c}" for c in CHECKS), *runtimes, f"--report-dir={report}"]
     subprocess.run(argv, cwd=REPOSITORY, check=True, capture_output=True)
     return journal.read(report)
 
@@ -40,7 +49,9 @@ def node() -> Iterator[Node]:
 
 def test_every_expected_failure_shows_without_the_harness(recorded: journal.Run, node: Node, tmp_path: Path) -> None:
     expected = [r for r in recorded.records if r["judged"] == "expected-failure"]
-    assert {r["check"] for r in expected} >= set(CHECKS)
+    tried = {r["check"] for r in recorded.records if r["raw"] != "skipped"}
+    assert {r["check"] for r in expected} == tried
+    assert len(tried) > len(CHECKS) / 2
 
     for number, record in enumerate(expected):
         folder = tmp_path / str(number)
