@@ -123,7 +123,8 @@ def test_a_machine_that_dies_again_is_left_alone_and_the_rest_is_told_quickly(
     body = "def test_{0}(path):\n    path.node.run(['systemctl', 'poweroff', '--force', '--force'])\n\n\n"
     ran = run_suite(suite.checks("".join(body.format(name) for name in "abcde")), "--testbed=vagrant", seconds=900)
     assert ran.exit_code == 3, ran.output
-    assert [ran.outcome(f"test_{name}") for name in "abcde"] == ["error", "error", "not-run", "not-run", "not-run"]
+    # the second death has the same words: one cause is one error
+    assert [ran.outcome(f"test_{name}") for name in "abcde"] == ["error", *["not-run"] * 4]
     assert "has died 2 times" in ran.reason("test_c")
     assert sum(float(row["times"]["check_seconds"] or 0) for n, row in ran.records.items() if n[5] in "cde") < 5
     assert len(ran.results()["records"]) == 5
@@ -224,7 +225,8 @@ def test_two_machines_work_at_once(machine: Machines, small_suite: Suite, run_su
 
 def test_a_shell_enters_a_machine_and_stop_stops_it(machine: Machines) -> None:
     entered = conformance("shell", "--node", MACHINE, stdin="id -un; cat /proc/1/comm; exit 5\n")
-    assert (entered.stdout, entered.returncode) == ("vagrant\nsystemd\n", 5)
+    assert entered.stdout.endswith("vagrant\nsystemd\n")  # below the greeting of its login
+    assert entered.returncode == 5
     stopped = conformance("stop", MACHINE)
     assert (stopped.stdout, stopped.returncode) == (f"machine {MACHINE} is stopped\n", 0)
     assert conformance("stop", MACHINE).stdout == f"machine {MACHINE} does not run (shutoff)\n"
