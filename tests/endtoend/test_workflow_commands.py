@@ -172,7 +172,7 @@ def test_another_repository_s_crun_judged_by_its_own_known_failures(tmp_path: Pa
     wrapper.chmod(0o755)
     job = {"steps": [{"uses": "./.github/actions/conformance", "with": {
         "runtime": "crun-wasmedge", "component": f"crun={wrapper}", "expectations": str(tmp_path / "known"),
-        "arguments": "-k exit_code_42 --no-control",
+        "arguments": "-k exit_code_42_reaches --no-control",
     }}]}  # fmt: skip
     pipeline = Pipeline(tmp_path)
     ran = pipeline.job("plan")

@@ -803,7 +803,7 @@ def the_state_is_no_json(call: Call) -> None:
     leave(call.relayed(by_line(lambda line: line.replace(b"{", b"{,")), unchanged))
 
 
-@mutant("lifecycle/*unknown_container*", "lifecycle/*test_delete_leaves*", on=("state",))
+@mutant("lifecycle/*unknown_container*", "lifecycle/*test_delete_leaves_no*", on=("state",))
 def an_unknown_container_is_stopped(call: Call) -> None:
     """``state`` of a container that does not exist says ``stopped``."""
     if call.id and not call.there:
