@@ -87,7 +87,7 @@ MUTANTS = {
         "c['process'].pop('oomScoreAdj', None)",
     ),
     "takes a rootless guest's capabilities": Broken(
-        "identity/test_rootless.py", ("an_ordinary_user_runs",), "c['process']['capabilities'] = {}"
+        "identity/test_rootless.py", ("test_an_ordinary_user_runs",), "c['process']['capabilities'] = {}"
     ),
     "says after a reboot that a container runs": Broken(REBOOT, ("after_a_reboot",), otherwise=STILL_RUNNING),
     "leaves its state after a reboot": Broken(REBOOT, ("after_a_reboot",), otherwise=NEVER_DELETED),
