@@ -125,7 +125,8 @@ class Session:
         Raises:
             InfrastructureError: it does not come back.
         """
-        assert self._turn is not None, "@needs_node('reboot') gives the check its turn"
+        if self._turn is None:
+            raise InfrastructureError(f"{opened.node.name}: a check that restarts its node says @needs_node('reboot')")
         turns.note_restart(self._turn)
         self._restarts[opened.path.node] = turns.restarts(self._turn)
         node = opened.node

@@ -12,7 +12,7 @@ from conformance.documents import nearest
 from conformance.errors import UsageError
 from conformance.model import INFRASTRUCTURE, RED, Judged, Raw, SkipReason
 from conformance.report.journal import Row, Run
-from conformance.report.results import tally
+from conformance.report.results import tally, words
 from conformance.report.summary import why
 
 _TRIED = (Raw.PASSED, Raw.FAILED)
@@ -320,12 +320,5 @@ def _path_differences(before: Row, after: Row) -> Iterator[tuple[str, str, str]]
 
 
 def _words(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "yes" if value else "no"
-        case list() | tuple():
-            return ", ".join(map(str, value))
-        case _:
-            return str(value)
+    """A value for people; nothing for what is not there."""
+    return "" if value is None else words(value)
