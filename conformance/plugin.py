@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from conformance import brought, catalogue, record, services
+from conformance import brought, catalogue, explanation, record, services
 from conformance.build.cache import silent
 from conformance.build.guests import corpus
 from conformance.errors import InfrastructureError, NotRun, UsageError
@@ -225,6 +225,14 @@ def _fact(facts: dict[str, Any], name: str) -> bool:
 
 
 # ---- verdicts (in the process that ran the check)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    if run_of(item.config) is None:
+        return (yield)
+    with explanation.bounded():
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

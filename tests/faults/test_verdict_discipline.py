@@ -126,3 +126,21 @@ def test_an_expectation_covers_exactly_what_it_pins(
     ran = run_suite(suite, *options)
     assert ran.outcome("test_exit_code") == judged
     assert ran.exit_code == status
+
+
+def test_a_large_difference_is_explained_at_once_on_a_ci_server(
+    suite: Suite, run_suite: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    suite.checks("""
+        import random
+
+        def test_two_streams(path):
+            assert path.run("exit-return-0").proven
+            one, other = (random.Random(seed).randbytes(65536) for seed in "ab")
+            assert b"same" + one == b"same" + other
+    """)
+    ran = run_suite(suite, seconds=30)
+    assert ran.outcome("two_streams") == "failed"
+    assert "bytes of 65540 == bytes of 65540" in ran.output
+    assert "first difference at 4:" in ran.output
