@@ -89,7 +89,8 @@ def test_a_cpu_quota_throttles_a_busy_guest(path):
 @requirement("PROJECT-SMALLEST-MEMORY")
 @needs_node("cgroup:memory")
 def test_a_guest_starts_with_32_mib_of_memory(path):
-    results = {mib: path.run("exit-return-0", limits=Limits(memory_bytes=mib * MIB)) for mib in (4, 8, 16, 32)}
+    # Below 16 MiB it depends on the moment at which the runtime's own process leaves the cgroup.
+    results = {mib: path.run("exit-return-0", limits=Limits(memory_bytes=mib * MIB)) for mib in (16, 32, 64)}
 
     path.observe(smallest_mib=min((m for m, r in results.items() if r.exit_code == 0), default=None))
     assert results[32].proven
