@@ -19,7 +19,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from conformance import launchers
 from conformance.documents import fill, load, nearest
 from conformance.errors import UsageError
-from conformance.model import Check, Expectation, Feature, Requirement, RuntimePath
+from conformance.model import WHOLE_PATH, Check, Expectation, Feature, Requirement, RuntimePath
 
 T = TypeVar("T", Requirement, Expectation)
 
@@ -159,7 +159,7 @@ def _expectations(
     rows = []
     for one in _rows(Expectation, directory):
         where = f"{one.file}:{one.line}"
-        if one.check != "*" and one.check not in checks:
+        if one.check != WHOLE_PATH and one.check not in checks:
             close = nearest(one.check, checks)
             raise UsageError(
                 f"{where}: no check is named '{one.check}'" + (f"; did you mean '{close}'?" if close else "")
@@ -177,6 +177,8 @@ def _expectations(
                 raise UsageError(f"{where}: affects.{component}: {error}") from error
         if not one.observed:
             raise UsageError(f"{where}: 'observed' pins nothing; any other failure would hide behind it")
+        if one.check == WHOLE_PATH and one.observed.get("starts") is not False:
+            raise UsageError(f"{where}: '*' is for a path on which no guest starts; 'observed' must say 'starts: false'")
         if not one.issue and not one.reproduction:
             raise UsageError(f"{where}: give an 'issue' or a 'reproduction'")
         rows.append(one)

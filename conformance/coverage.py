@@ -16,7 +16,7 @@ from typing import Literal
 from conformance.catalogue import Catalogue
 from conformance.documents import fill, load, nearest
 from conformance.errors import UsageError
-from conformance.model import Check, Expectation, Feature, RuntimePath
+from conformance.model import WHOLE_PATH, Check, Expectation, Feature, RuntimePath
 from conformance.session import features_of
 
 RUNTIME_SPEC = "runtime-spec.yaml"
@@ -343,7 +343,7 @@ def _known(coverage: Coverage, check: Check, path: RuntimePath) -> str:
 
 
 def _applies(expectation: Expectation, check: Check, path: RuntimePath) -> bool:
-    if expectation.check not in ("*", check.id):
+    if expectation.check not in (WHOLE_PATH, check.id):
         return False
     return any(fnmatch.fnmatchcase(path.name, pattern) for pattern in expectation.paths)
 

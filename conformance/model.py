@@ -532,6 +532,10 @@ class Requirement:
     line: int = 0
 
 
+#: Instead of a check's id: no guest of the path starts, so every check that needs one fails for one reason.
+WHOLE_PATH = "*"
+
+
 @dataclass(frozen=True)
 class Expectation:
     """A known failure, pinned to what is observed. From ``suites/expectations/*.yaml``.
@@ -539,7 +543,8 @@ class Expectation:
     Attributes:
         check: id in the catalogue, or ``*`` where no guest of the path ever starts.
         paths: names or globs.
-        observed: observations that must all be equal for the failure to be this one.
+        observed: observations that must all be equal for the failure to be this one; with ``*`` those of the
+            path's canary, ``starts: false`` among them.
         affects: component name to a version specifier (``==1.21``, ``<1.30``); all must match.
         when: node facts that must be equal (``cgroup_mode: v1``).
         reason: one line for people.

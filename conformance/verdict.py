@@ -11,7 +11,7 @@ from typing import Any
 from packaging.specifiers import SpecifierSet
 
 from conformance.catalogue import plain_version
-from conformance.model import Expectation, Judged, Raw, Requirement
+from conformance.model import WHOLE_PATH, Expectation, Judged, Raw, Requirement
 
 #: Exit codes of the harness; the first that applies.
 INTERRUPTED, USAGE, INFRASTRUCTURE_FAILED, NOT_CONFORMANT, CONFORMANT = 2, 4, 3, 1, 0
@@ -48,19 +48,27 @@ class Verdict:
 
 
 def applicable(expectations: Iterable[Expectation], check: str, situation: Situation) -> Expectation | None:
-    """The first expectation about this check on this path, these versions and this node."""
-    for one in expectations:
-        if one.check not in (check, "*") or not any(fnmatch.fnmatchcase(situation.path, p) for p in one.paths):
-            continue
-        versions = situation.components
-        if not all(
+    """The first expectation about this check on this path, these versions and this node.
+
+    One about the whole path goes before any other, as long as the path's canary shows what it pins.
+    """
+    here = [one for one in expectations if _is_about(one, situation)]
+    for one in here:
+        if one.check == WHOLE_PATH and not differences(one.observed, situation.canary):
+            return one
+    return next((one for one in here if one.check == check), None)
+
+
+def _is_about(one: Expectation, situation: Situation) -> bool:
+    versions = situation.components
+    return (
+        any(fnmatch.fnmatchcase(situation.path, pattern) for pattern in one.paths)
+        and all(
             name in versions and plain_version(versions[name]) in SpecifierSet(wanted)
             for name, wanted in one.affects.items()
-        ):
-            continue
-        if all(situation.facts.get(key) == value for key, value in one.when.items()):
-            return one
-    return None
+        )
+        and all(situation.facts.get(key) == value for key, value in one.when.items())
+    )
 
 
 def differences(expected: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:
@@ -99,13 +107,14 @@ def judge(
         if observed.get("evidence") == "exit-code-only" and situation.canary.get("exit_42") != 42:
             code = situation.canary.get("exit_42")
             return Verdict(Judged.INCONCLUSIVE, f"the exit code is the only evidence, and here 42 arrives as {code}")
-        if entry is None or requirement.basis == "project":
+        if entry is None or entry.check == WHOLE_PATH or requirement.basis == "project":
             return Verdict(Judged.PASSED)
         if situation.brought:
             return Verdict(Judged.FIXED, f"fixed in the binary you brought: {entry.reason}", entry)
         return Verdict(Judged.UNEXPECTED_PASS, f"{entry.id} expects a failure: {entry.reason}", entry)
     if entry is not None:
-        other = differences(entry.observed, observed)
+        pinned = {} if entry.check == WHOLE_PATH else entry.observed  # what that one pins is the canary
+        other = differences(pinned, observed)
         if not other:
             return Verdict(Judged.EXPECTED_FAILURE, entry.reason, entry)
         if requirement.basis != "project":

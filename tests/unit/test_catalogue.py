@@ -149,6 +149,7 @@ def test_a_typo_in_a_path_names_file_line_and_key(suite: Suite, old: str, new: s
         ({"path": "crun-wasmegde"}, "1: no path is named 'crun-wasmegde'; did you mean 'crun-wasmedge'?"),
         ({"path": "youki-*"}, "1: no path is named 'youki-*'"),
         ({"observed": "{}"}, "1: 'observed' pins nothing"),
+        ({"check": '"*"'}, "1: '*' is for a path on which no guest starts; 'observed' must say 'starts: false'"),
         ({"affects": "=1.21"}, "1: affects.crun: Invalid specifier"),
     ],
 )

@@ -21,6 +21,8 @@ KNOWN = Expectation(
 HERE = Situation(
     path="crun-wasmedge", components={"crun": "1:1.21-1+b2"}, facts={"cgroup_mode": "v1"}, canary={"exit_42": 42},
 )  # fmt: skip
+ALL_OF_IT = replace(KNOWN, check="*", observed={"starts": False, "exit_42": 101})
+DEAD = {"canary": {"starts": False, "exit_42": 101, "trap": 101}}
 AS_KNOWN = {"exit_code": 0, "marker": "present", "more": True}
 
 
@@ -43,7 +45,14 @@ AS_KNOWN = {"exit_code": 0, "marker": "present", "more": True}
         (Raw.FAILED, RULE, AS_KNOWN, {"components": {}}, (KNOWN,), Judged.FAILED),
         (Raw.FAILED, RULE, AS_KNOWN, {"facts": {"cgroup_mode": "v2"}}, (KNOWN,), Judged.FAILED),
         (Raw.FAILED, RULE, AS_KNOWN, {}, (replace(KNOWN, check="b.py::test_b"),), Judged.FAILED),
-        (Raw.FAILED, RULE, AS_KNOWN, {}, (replace(KNOWN, check="*"),), Judged.EXPECTED_FAILURE),
+        # no guest of the path starts, as the canary shows
+        (Raw.FAILED, RULE, {}, DEAD, (ALL_OF_IT,), Judged.EXPECTED_FAILURE),
+        (Raw.FAILED, RULE, AS_KNOWN | {"exit_code": 1}, DEAD, (KNOWN, ALL_OF_IT), Judged.EXPECTED_FAILURE),
+        (Raw.FAILED, RULE, {"unproven": True}, DEAD, (ALL_OF_IT,), Judged.FAILED),
+        (Raw.FAILED, RULE, {}, DEAD | {"strict": True}, (ALL_OF_IT,), Judged.FAILED),
+        (Raw.FAILED, RULE, {}, {}, (ALL_OF_IT,), Judged.FAILED),
+        (Raw.FAILED, RULE, {}, {"canary": {"exit_42": 1, "starts": False}}, (ALL_OF_IT,), Judged.FAILED),
+        (Raw.PASSED, RULE, {}, DEAD, (KNOWN, ALL_OF_IT), Judged.PASSED),
         # it passes where a failure is known
         (Raw.PASSED, RULE, {}, {}, (KNOWN,), Judged.UNEXPECTED_PASS),
         (Raw.PASSED, RULE, {}, {"brought": True}, (KNOWN,), Judged.FIXED),
