@@ -178,7 +178,9 @@ def _expectations(
         if not one.observed:
             raise UsageError(f"{where}: 'observed' pins nothing; any other failure would hide behind it")
         if one.check == WHOLE_PATH and one.observed.get("starts") is not False:
-            raise UsageError(f"{where}: '*' is for a path on which no guest starts; 'observed' must say 'starts: false'")
+            raise UsageError(
+                f"{where}: '*' is for a path on which no guest starts; 'observed' must say 'starts: false'"
+            )
         if not one.issue and not one.reproduction:
             raise UsageError(f"{where}: give an 'issue' or a 'reproduction'")
         rows.append(one)

@@ -309,9 +309,7 @@ def _checklists(coverage: Coverage) -> Iterator[str]:
 
 def _checklist(coverage: Coverage, checklist: Checklist) -> Iterator[str]:
     paths = [
-        path
-        for path in coverage.catalogue.paths.values()
-        if (Feature.PODS in features_of(path)) == checklist.with_pods
+        path for path in coverage.catalogue.paths.values() if (Feature.PODS in features_of(path)) == checklist.with_pods
     ]
     yield f"### {checklist.name}"
     yield ""

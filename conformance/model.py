@@ -50,6 +50,8 @@ class Feature(enum.StrEnum):
     USER_STORE = "user-store"
     #: annotations of any name reach the low-level runtime
     ANNOTATIONS = "annotations"
+    #: the guest can listen on a socket: an ordinary process, or a module in an engine that has sockets
+    LISTENER = "listener"
     #: containers live in pods, asked for through the CRI API
     PODS = "pods"
 

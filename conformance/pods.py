@@ -27,6 +27,7 @@ COMMAND_TIMEOUT_SECONDS = 25.0
 #: After this a container that runs has said what it says at its start.
 SPEAKS_SECONDS = 10.0
 ENDED = "CONTAINER_EXITED"
+_FORWARDING = "Forwarding from "
 _EVENT = re.compile(r'"containerId":\s*"(\w+)",\s*"containerEventType":\s*"(\w+)"')
 
 
@@ -66,7 +67,8 @@ class Pod:
     id: str = ""
     commands: list[str] = field(default_factory=list)
     containers: list[PodContainer] = field(default_factory=list)
-    events_handle: int = 0
+    watching: int = 0
+    forwarding: int = 0
 
     def command(
         self, *arguments: str, stdin: bytes = b"", timeout_seconds: float = COMMAND_TIMEOUT_SECONDS
@@ -139,19 +141,32 @@ class Pod:
             )
         )
 
+    def address(self) -> str:
+        """The pod's IP address; empty where it has none."""
+        return str(_part(self.status(), "network").get("ip", ""))
+
+    def forward(self, port: int) -> int:
+        """``PortForward`` to a port of the pod, until the check ends; the port on the node, 0 when it was refused."""
+        words = [*self.runtime.crictl, "port-forward", self.id, f":{port}"]
+        run = s.Run(words, keep=True, until_output=_FORWARDING, timeout_seconds=COMMAND_TIMEOUT_SECONDS)
+        started = self.runtime.node.do(run)
+        self.forwarding = started.fields["handle"]
+        self.commands.append(shlex.join(words))
+        said = self.runtime.node.do(s.Output(self.forwarding, "\0never\0", 0.0)).blobs[0].decode("utf-8", "replace")
+        found = re.search(rf"{_FORWARDING}[^ ]*:(\d+)", said)
+        return int(found[1]) if found else 0
+
     def watch_events(self) -> None:
         """``GetContainerEvents`` from now on, until the check ends."""
         watch = s.Run([*self.runtime.crictl, "events", "--output=json"], keep=True, background=True)
-        self.events_handle = self.runtime.node.do(watch).fields["handle"]
+        self.watching = self.runtime.node.do(watch).fields["handle"]
         self.commands.append(shlex.join(watch.argv))
 
     def events_of(self, container: PodContainer, last: str) -> list[str]:
         """Kinds of a container's events, in order, as soon as ``last`` is among them or the deadline has passed."""
 
         def look() -> list[str]:
-            told = (
-                self.runtime.node.do(s.Output(self.events_handle, "\0never\0", 0.0)).blobs[0].decode("utf-8", "replace")
-            )
+            told = self.runtime.node.do(s.Output(self.watching, "\0never\0", 0.0)).blobs[0].decode("utf-8", "replace")
             return [kind for whose, kind in _EVENT.findall(told) if whose == container.id]
 
         seen = _wait(look, lambda kinds: last in kinds, SPEAKS_SECONDS * self.runtime.node.pace)

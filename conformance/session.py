@@ -75,7 +75,8 @@ class OpenPath:
 
 def features_of(path: RuntimePath) -> frozenset[Feature]:
     """Features of a path, known without opening it."""
-    kind = {Feature.WASM, *([] if path.embedded else [Feature.HANDLER])} if path.guest == "wasm" else {Feature.NATIVE}
+    native = {Feature.NATIVE, Feature.LISTENER}
+    kind = {Feature.WASM, *([] if path.embedded else [Feature.HANDLER])} if path.guest == "wasm" else native
     own = {Feature(f) for f in path.features} | kind
     return (launchers.launcher(path.launcher).features | own) - {Feature(f) for f in path.lacks}
 
@@ -590,7 +591,7 @@ class PathUnderTest:
         if self.node.dead:
             return
         started = [(c.id, c.created.handle) for c in self.containers]
-        started += [(pod.name, pod.events_handle) for pod in self.pods]
+        started += [(pod.name, handle) for pod in self.pods for handle in (pod.watching, pod.forwarding)]
         self._opened.launcher.cleanup(started)
         if self._places:
             self.node.batch([s.Remove(place) for place in self._places])

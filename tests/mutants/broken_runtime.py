@@ -1197,7 +1197,14 @@ def drop_namespace(call: Call, kind: str) -> None:
         given.remove({"type": kind})
 
 
-@mutant("isolation/*namespaces_of_its_own", "isolation/*network*")
+@mutant("isolation/test_network.py::*")
+def lets_nobody_listen(call: Call) -> None:
+    """The guest's process may not listen on a socket."""
+    profile = call.config["linux"].setdefault("seccomp", {"defaultAction": "SCMP_ACT_ALLOW"})
+    profile.setdefault("syscalls", []).append({"names": ["listen"], "action": "SCMP_ACT_ERRNO"})
+
+
+@mutant("isolation/*namespaces_of_its_own", "isolation/*network*", "!isolation/*answers_in_its_own*")
 def shares_the_network(call: Call) -> None:
     """The container is in the node's network namespace."""
     drop_namespace(call, "network")

@@ -82,6 +82,10 @@ MUTANTS = [
     Broken("shares-no-pid-namespace",
            "test_mixed_pods.py::test_a_guest_runs_in_a_pod_that_shares_its_pid_namespace",
            crun="""change 's/{"type":"pid","path":"[^"]*"}/{"type":"pid"}/'"""),
+    Broken("listens-elsewhere", "test_network.py::test_port_forward_reaches_a_listening_guest",
+           crun="change 's/port=18080/port=18081/'"),
+    Broken("listens-next-door", "test_network.py::test_a_listening_guest_is_reached_at_the_pod_s_address",
+           crun="change 's/port=18080/port=18081/'"),
     Broken("takes-another-handler-for-the-default", "test_sandboxes.py::test_an_empty_handler_is_the_default_one",
            containerd="sed -i 's/default_runtime_name = .*/default_runtime_name = \"under-test\"/' \"$config\""),
 ]  # fmt: skip

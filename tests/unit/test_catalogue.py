@@ -117,7 +117,7 @@ def test_a_typo_in_a_requirement_names_the_key(suite: Suite) -> None:
             "launcher: ocy",
             "crun-wasmedge.yaml:4: unknown launcher 'ocy' (known: crictl, docker, oci, podman)",
         ),
-        ("features: [crun]", "features: [crum]", "unknown feature 'crum'; did you mean 'crun'?"),
+        ("features: [crun, listener]", "features: [crum]", "unknown feature 'crum'; did you mean 'crun'?"),
         (
             "control: crun-native",
             "control: crun-natve",
