@@ -35,6 +35,8 @@ from conformance.pods import Pod, PodContainer
 from conformance.testbeds import testbed, turn_file
 from conformance.user_workloads import UserWorkload, packed
 
+#: Annotations with which crun and youki are asked to hand a module to an engine.
+REQUESTS = frozenset({"run.oci.handler", "module.wasm.image/variant"})
 #: A node that died is opened once more; after that its checks are not run.
 NODE_OPENINGS = 2
 
@@ -556,14 +558,24 @@ class PathUnderTest:
         return {**last, **self.observed}
 
     def guest(self) -> dict[str, Any] | None:
-        """Name, digest and size of the workload that ran last."""
+        """Name, digest and size of the workload that ran last, and how Wasm was asked for."""
         asked = [r.asked for r in self.results] or [c.spec for c in self.containers]
         known = self._corpus.guests.get(asked[-1].module) if asked else None
         if known is None:
             return None
         wasm = self._opened.path.guest == "wasm"
         digest, size = (known.wasm_sha256, known.wasm_bytes) if wasm else (known.native_sha256, known.native_bytes)
-        return {"name": known.name, "sha256": digest or "", "bytes": size or 0}
+        return {"name": known.name, "sha256": digest or "", "bytes": size or 0, "request": self._request(asked[-1])}
+
+    def _request(self, spec: ContainerSpec) -> str:
+        """How a container asked for Wasm: annotations, the image's platform, the image's own engine, the name alone."""
+        if self._opened.path.guest == "native" or spec.guest == "native":
+            return "none"
+        if spec.program:
+            return f"program {PurePosixPath(spec.program[0]).name}"
+        asked = [f"annotation {key}={value}" for key, value in sorted(spec.annotations.items()) if key in REQUESTS]
+        asked += [f"platform {spec.platform}"] if spec.platform else []
+        return ", ".join(asked) or f"argv0 {PurePosixPath(spec.args[0]).name}"
 
     def unproven(self) -> list[str]:
         """Guests that spoke although the engine or the nonce is not proven: such a pass is none."""

@@ -167,6 +167,8 @@ def _details(merged: Row, record: Row) -> list[str]:
         lines.append(f"control: {control['path']}: {control['raw']}{same}")
     if record["lost_here"]:
         lines.append(f"below: {record['below']['path']}: passed; lost in the layer above it")
+    if asked := (record["guest"] or {}).get("request"):
+        lines.append(f"asked for by: {asked}")
     lines += [f"observed: {key} = {words(value)}" for key, value in record["observations"].items()]
     lines += [f"$ {command}" for command in record["commands"]]
     return [_shown(line) for line in lines]

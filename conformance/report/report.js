@@ -212,6 +212,7 @@
       "harness": seconds(record.times?.harness_seconds),
       "memory peak": record.memory_peak_bytes ? `${(record.memory_peak_bytes / 1048576).toFixed(1)} MiB` : null,
       "guest": record.guest ? `${record.guest.name}, ${record.guest.bytes} bytes, sha256 ${record.guest.sha256}` : null,
+      "asked for by": record.guest?.request ?? null,
       "attempts": record.attempts > 1 ? record.attempts : null, "started": record.started,
     };
     const elsewhere = [

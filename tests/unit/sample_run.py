@@ -316,7 +316,7 @@ def record(path: str, check: Row, position: int) -> Row:
             "harness_seconds": 0.002,
         },
         "memory_peak_bytes": 9_400_000 + position * 4096,
-        "guest": {"name": name, "sha256": _digest(name), "bytes": 23456},
+        "guest": {"name": name, "sha256": _digest(name), "bytes": 23456, "request": "annotation run.oci.handler=wasm"},
         "attempts": 1,
         "worker": "master",
         "started": "2026-11-24T08:15:01.123Z",
