@@ -20,10 +20,11 @@ from conformance.build.cache import silent
 from conformance.build.guests import corpus
 from conformance.errors import InfrastructureError, NotRun, UsageError
 from conformance.model import Check, Judged, Raw, RuntimePath, SkipReason, printable
+from conformance.path_under_test import PathUnderTest
 from conformance.recorder import Recorder
 from conformance.reproduction import write_reproduction
 from conformance.run import Run
-from conformance.session import PathUnderTest, Session, Settings, features_of
+from conformance.session import Session, Settings, features_of
 from conformance.testbeds import diagnostics, may_reboot, testbed
 from conformance.user_workloads import read as read_user_workloads
 from conformance.verdict import INFRASTRUCTURE_FAILED, Situation, judge

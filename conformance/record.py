@@ -15,7 +15,7 @@ from conformance.catalogue import Catalogue
 from conformance.model import Expectation, Raw, printable
 
 if TYPE_CHECKING:
-    from conformance.session import OpenPath, PathUnderTest
+    from conformance.path_under_test import OpenPath, PathUnderTest
 
 UNDER_TEST = pytest.StashKey["PathUnderTest"]()
 OPENED = pytest.StashKey["OpenPath"]()

@@ -20,7 +20,7 @@ from conformance.errors import InfrastructureError
 from conformance.launchers.oci import TAKE_A_SNAPSHOT
 from conformance.node import steps as s
 from conformance.node.steps import Step
-from conformance.session import OpenPath
+from conformance.path_under_test import OpenPath
 
 #: Replaced by the folder's own place when the script runs.
 HERE = "@HERE@"

@@ -22,7 +22,8 @@ from conformance.documents import fill, load, nearest
 from conformance.errors import InfrastructureError, UsageError
 from conformance.launchers.oci import Launcher
 from conformance.model import RuntimePath
-from conformance.session import PathUnderTest, Session, Settings
+from conformance.path_under_test import PathUnderTest
+from conformance.session import Session, Settings
 from conformance.testbeds import as_root, sandbox, ssh, vagrant
 from conformance.testbeds.enclosure import LOCKS
 

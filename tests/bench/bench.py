@@ -27,7 +27,8 @@ from conformance.build.guests import corpus
 from conformance.build.image import image
 from conformance.errors import InfrastructureError
 from conformance.launchers import oci
-from conformance.session import PathUnderTest, Session, Settings
+from conformance.path_under_test import PathUnderTest
+from conformance.session import Session, Settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 import peer  # noqa: E402
