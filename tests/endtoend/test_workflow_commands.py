@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,6 +163,24 @@ def test_plan_one_path_its_control_by_itself_and_the_report(tmp_path: Path) -> N
     lost = pipeline.job("report", needs={"check": {"result": "failure"}, "plan": {"result": "success"}})
     assert lost.failed
     assert lost.log[-1] == "Every job ended well"
+
+
+@pytest.mark.skipif(not os.environ.get("TEST_ALL"), reason="takes half an hour; `make test-all` does it")
+def test_every_job_ends_well_and_all_merge_into_one_report(tmp_path: Path) -> None:
+    pipeline = Pipeline(tmp_path)
+    matrix = entries(pipeline, "all")
+    for number, entry in enumerate(matrix, 1):
+        started = time.monotonic()
+        job = pipeline.job("check", matrix=entry)
+        print(f"[{number}/{len(matrix)}] {entry['name']}: {time.monotonic() - started:.0f} s", flush=True)
+        assert not job.failed, job.output
+        shutil.rmtree(job.workspace)
+
+    report = pipeline.job("report", needs={"check": {"result": "success"}, "plan": {"result": "success"}})
+    assert not report.failed, report.output
+    whole = json.loads((pipeline.place / "artifacts" / "report" / "results.json").read_text())
+    assert len(whole["run"]["merged"]) == len(matrix)
+    assert {entry["name"] for entry in matrix} <= set(whole["paths"])
 
 
 def test_another_repository_s_crun_judged_by_its_own_known_failures(tmp_path: Path) -> None:
