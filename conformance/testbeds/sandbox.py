@@ -14,7 +14,7 @@ from conformance.testbeds import as_root, need_root
 
 INSTALLS_COMPONENTS = True
 #: Which image a kind of node is made of.
-IMAGES = {"low-level": "node"}
+IMAGES = dict.fromkeys(("low-level", "containerd", "crio"), "node")
 #: Bounds of the file systems that take writes; a full disk is testable and never the host's.
 SIZES = {"upper": "2g", "state": "4g", "run": "256m", "tmp": "256m"}
 
