@@ -88,6 +88,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "requirement(id): the rule a check is bound to",
         "needs(*features): skipped on a path without these",
         "needs_node(*facts): skipped on a node where one is not true",
+        "soak: takes minutes; run with -m soak only",
     ):
         config.addinivalue_line("markers", line)
     root = catalogue.suite_root(config.args, config.invocation_params.dir)
@@ -158,11 +159,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Checks of a user's modules exist only where there are such modules."""
+    """Checks of a user's modules exist only where there are such modules; long ones have to be asked for."""
     run = run_of(config)
-    if run is None or run.workloads:
+    if run is None:
         return
-    unused = [item for item in items if "user_workload" in getattr(item, "fixturenames", ())]
+    unused = [
+        item
+        for item in items
+        if ("user_workload" in getattr(item, "fixturenames", ()) and not run.workloads)
+        or ("soak" not in config.getoption("markexpr") and item.get_closest_marker("soak"))
+    ]
     if unused:
         items[:] = [item for item in items if item not in unused]
         config.hook.pytest_deselected(items=unused)
