@@ -384,7 +384,8 @@ class PathUnderTest:
             return f"program {PurePosixPath(spec.program[0]).name}"
         asked = [f"annotation {key}={value}" for key, value in sorted(spec.annotations.items()) if key in REQUESTS]
         asked += [f"platform {spec.platform}"] if spec.platform else []
-        return ", ".join(asked) or f"argv0 {PurePosixPath(spec.args[0]).name}"
+        name = PurePosixPath(spec.args[0]).name if spec.args else "of the image"
+        return ", ".join(asked) or f"argv0 {name}"
 
     def unproven(self) -> list[str]:
         """Guests that spoke although the engine or the nonce is not proven: such a pass is none."""

@@ -66,7 +66,20 @@ def affordable(path: str) -> bool:
     )
 
 
-@pytest.mark.parametrize("path", ["crun-wasmtime", "crun-wamr", "youki-wasmtime", "youki-wasmedge", "youki-native"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "crun-wasmtime",
+        "crun-wamr",
+        "crun-wasmer",
+        "youki-wasmtime",
+        "youki-wasmedge",
+        "youki-wasmer",
+        "youki-native",
+        "embedded-wasmtime-runc",
+        "podman-crun-wasmedge",
+    ],
+)
 def test_a_path_shows_nothing_unexpected(run_suite: Runner, path: str) -> None:
     if not affordable(path):
         pytest.skip("it needs a component that takes long and is not built: make test-all")

@@ -85,7 +85,7 @@ class Runner:
         done = subprocess.run(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step.run],
             cwd=self.workspace, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, timeout=600, check=False,
+            stderr=subprocess.STDOUT, text=True, timeout=3600, check=False,
         )  # fmt: skip
         self.output += f"$ {step.name}\n{done.stdout}"
         self.failed |= done.returncode != 0
