@@ -37,6 +37,8 @@ LETTERS = {
 }  # fmt: skip
 
 
+#: A bundle and a runtime's state need less; with so little left nothing is said about a runtime that fails.
+LEAST_FREE_BYTES = 256 << 10
 #: The node fact of a machine that a check may restart.
 REBOOT = "reboot"
 RUN = pytest.StashKey[Run]()
@@ -305,8 +307,20 @@ def _raw(item: pytest.Item, report: pytest.TestReport, error: BaseException | No
     if isinstance(error, InfrastructureError):
         return Raw.ERROR, str(error)
     if report.when == "call" and isinstance(error, AssertionError) and _raised_in_check(item, error):
-        return Raw.FAILED, str(error)
+        full = _full_disk(item)
+        return (Raw.ERROR, full) if full else (Raw.FAILED, str(error))
     return Raw.ERROR, f"{type(error).__name__}: {error}"
+
+
+def _full_disk(item: pytest.Item) -> str:
+    """What says so, where a runtime may have failed for lack of room on its node, or with the node."""
+    opened = item.stash.get(record.OPENED, None)
+    try:
+        if opened is None or opened.node.free_bytes() >= LEAST_FREE_BYTES:
+            return ""
+    except InfrastructureError as gone:
+        return str(gone)
+    return f"{opened.node.name}: no space is left below {opened.node.directory}: ENOSPC"
 
 
 def _raised_in_check(item: pytest.Item, error: AssertionError) -> bool:

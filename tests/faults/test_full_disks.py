@@ -41,6 +41,25 @@ def test_a_full_disk_on_the_node_is_an_error_and_no_failure(suite: Suite, run_su
     assert len(ran.results()["records"]) == 5
 
 
+def test_a_runtime_that_finds_no_room_for_its_state_is_no_failure_either(suite: Suite, run_suite: Runner) -> None:
+    suite.checks("""
+        def test_a_fill_the_disk(path):
+            place = path.node.directory
+            path.node.run(["mount", "-t", "tmpfs", "-o", "size=100k", "none", str(place)])
+            path.node.run(["mkdir", "-p", str(place / "crun-wasmedge/bundles")])
+
+        def test_b_after_that(path):
+            assert path.run("exit-return-0").proven
+
+        def test_c_and_after_that(path):
+            assert path.run("exit-return-0").proven
+    """)
+    ran = run_suite(suite)
+    assert ran.exit_code == 3
+    assert [ran.outcome(f"test_{letter}_") for letter in "abc"] == ["passed", "error", "not-run"]
+    assert ran.reason("test_b_").endswith("ENOSPC")
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system with room for a few records only."""
