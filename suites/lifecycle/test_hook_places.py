@@ -1,6 +1,7 @@
 """Where hooks run, and what it means when one of them fails."""
 
 from conformance import Feature, needs, requirement
+from conformance.hooks import ENDS_SECONDS
 
 #: Takes its input first: a runtime may write the state into a pipe that nobody reads any more.
 FAILING = {"path": "/bin/sh", "args": ["sh", "-c", "cat > /dev/null; exit 1"]}
@@ -19,7 +20,8 @@ def test_hooks_run_in_the_namespace_that_is_theirs(path):
     log = path.directory()
     names = [*ON_THE_NODE, "createContainer"]
 
-    result = path.run("exit-return-0", hooks={name: saying_where(log, name) for name in names})
+    hooks = {name: saying_where(log, name) for name in names}
+    result = path.run("exit-return-0", hooks=hooks, timeout_seconds=ENDS_SECONDS)
 
     node = [path.node.snapshot(path.node.agent_pid).namespaces["mnt"]]
     places = {name: path.lines_of(f"{log}/{name}") for name in names}
@@ -82,8 +84,19 @@ def test_the_hooks_that_features_names_run(path):
     named = path.features()["hooks"]
     asked = {name: saying_where(log, name) for name in named if name != "startContainer"}
 
-    result = path.run("exit-return-0", hooks=asked)
+    result = path.run("exit-return-0", hooks=asked, timeout_seconds=ENDS_SECONDS)
 
     assert result.proven
     assert len(asked) > 0
     assert [name for name in asked if not path.lines_of(f"{log}/{name}")] == []
+
+
+@requirement("CLI-RUN-ENDS")
+@needs(Feature.HOOKS, Feature.LIFECYCLE)
+def test_run_ends_although_a_hook_outlives_the_guest(path):
+    slow = {"poststart": [{"path": "/bin/sleep", "args": ["sleep", "1"]}]}
+
+    result = path.run("exit-return-0", hooks=slow, timeout_seconds=ENDS_SECONDS)
+
+    assert result.proven
+    assert not result.timed_out
