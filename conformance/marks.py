@@ -34,3 +34,8 @@ def needs_node(*facts: str) -> Callable[[Test], Test]:
         facts: names of node facts (``apparmor``), or ``cgroup:NAME`` for a controller.
     """
     return pytest.mark.needs_node(*facts)
+
+
+def soak(test: Test) -> Test:
+    """Run the check with ``-m soak`` only: it takes minutes."""
+    return pytest.mark.soak(test)
