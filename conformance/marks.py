@@ -38,4 +38,5 @@ def needs_node(*facts: str) -> Callable[[Test], Test]:
 
 def soak(test: Test) -> Test:
     """Run the check with ``-m soak`` only: it takes minutes."""
-    return pytest.mark.soak(test)
+    marked: Test = pytest.mark.soak(test)
+    return marked
