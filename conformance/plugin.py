@@ -212,8 +212,9 @@ def _under_test(
     opened.node.transcript = [] if reproduction else None
     yield under_test
     if reproduction:
-        write_reproduction(Path(reproduction), opened, session.settings.corpus, opened.node.transcript or [])
-        opened.node.transcript = None
+        write_reproduction(
+            Path(reproduction), opened, session.settings.corpus, request.node.stash.get(record.TRANSCRIPT, [])
+        )
     before = opened.node.busy_seconds
     under_test.clean_up()
     request.node.stash[record.CLEANING_SECONDS] = opened.node.busy_seconds - before
@@ -248,6 +249,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    opened = item.stash.get(record.OPENED, None)
+    if call.when == "call" and opened is not None and opened.node.transcript is not None:
+        # what is asked of the node from here on is about the node
+        item.stash[record.TRANSCRIPT], opened.node.transcript = opened.node.transcript, None
     report = yield
     run = run_of(item.config)
     if run is None:

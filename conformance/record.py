@@ -13,12 +13,15 @@ import pytest
 
 from conformance.catalogue import Catalogue
 from conformance.model import Expectation, Raw, printable
+from conformance.node.steps import Step
 
 if TYPE_CHECKING:
     from conformance.path_under_test import OpenPath, PathUnderTest
 
 UNDER_TEST = pytest.StashKey["PathUnderTest"]()
 OPENED = pytest.StashKey["OpenPath"]()
+#: What the check asked of the node, where a reproduction is wanted.
+TRANSCRIPT = pytest.StashKey[list[Step]]()
 #: Seconds of the runtime's own commands when the check's containers were removed.
 CLEANING_SECONDS = pytest.StashKey[float]()
 #: Seconds that this check spent opening its path: start-up, not part of the check.

@@ -2,7 +2,9 @@
 and a ``run.sh``, for a maintainer to run or to attach to an issue.
 
 Made from the steps that the check sent to the node. What only observes (``/proc``, cgroup
-files) is left out: the script is about what the runtime is asked and what it answers.
+files) is left out: the script is about what the runtime is asked and what it answers. Above a
+low-level runtime stand podman and docker: there the script makes the image and repeats their
+command line, with a store of its own (podman) or with the machine's own daemon (docker).
 """
 
 from __future__ import annotations
@@ -16,12 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from conformance.build.guests import Corpus
+from conformance.container_cli import SNAPSHOT_ANNOTATION, ContainerCli
 from conformance.errors import InfrastructureError
 from conformance.launchers.oci import TAKE_A_SNAPSHOT
 from conformance.node import steps as s
 from conformance.node.steps import Step
 from conformance.path_under_test import OpenPath
 
+#: Those whose commands need no daemon of the harness.
+LAUNCHERS = ("oci", "podman", "docker")
 #: Replaced by the folder's own place when the script runs.
 HERE = "@HERE@"
 PID = "@PID@"
@@ -42,11 +47,11 @@ while True:
 HEAD = """\
 #!/bin/sh
 # {title}
-# Needs root, {binary} and nothing of the harness; a path that waits for a container's
-# process needs python3 too. RUNTIME=/path/to/your/{binary} tries another build.
+# Needs root, {needs} and nothing of the harness{more}
+# RUNTIME={another} tries another build.
 set -u
 exec 2>&1
-RUNTIME=${{RUNTIME:-{binary}}}
+RUNTIME=${{RUNTIME:-{runtime}}}
 folder=$(cd "$(dirname "$0")" && pwd)
 if [ -z "${{HERE:-}}" ]; then
     HERE=$(mktemp -d)
@@ -56,24 +61,40 @@ if [ -z "${{HERE:-}}" ]; then
         sed "s#{here}#$HERE#g" "$file" > "${{file%.in}}"
     done
 fi
-state=$HERE/state
-ended() {{ # a container's id: how its process ended, when it has
-    pid=$(cat "$HERE/bundles/$1/pid" 2>/dev/null)
-    for _ in $(seq 100); do
-        [ -e "$HERE/ended.$pid" ] && {{ echo "# the container's process ended: $(cat "$HERE/ended.$pid")"; break; }}
-        sleep 0.1
-    done
-    cat "$HERE/out.$1"; cat "$HERE/err.$1" >&2
-}}
 spoke() {{ # wait until the guest has announced itself
     for _ in $(seq 100); do grep -q '^@guest ' "$HERE/out.$1" && break; sleep 0.1; done
 }}
-finish() {{
+"""
+#: Of a runtime that is started by itself.
+OF_A_RUNTIME = """\
+state=$HERE/state
+ended() { # a container's id: how its process ended, when it has
+    pid=$(cat "$HERE/bundles/$1/pid" 2>/dev/null)
+    for _ in $(seq 100); do
+        [ -e "$HERE/ended.$pid" ] && { echo "# the container's process ended: $(cat "$HERE/ended.$pid")"; break; }
+        sleep 0.1
+    done
+    cat "$HERE/out.$1"; cat "$HERE/err.$1" >&2
+}
+finish() {
     [ -e "$HERE/ids" ] && sort -u "$HERE/ids" | while read -r id; do
         "$RUNTIME" --root "$state" delete --force "$id" 2>/dev/null
     done
     rm -rf "$HERE"
-    find /sys/fs/cgroup -depth -type d -path '*/conformance-reproduction*' -exec rmdir {{}} \\; 2>/dev/null
+    find /sys/fs/cgroup -depth -type d -path '*/conformance-reproduction*' -exec rmdir {} \\; 2>/dev/null
+}
+"""
+#: Of podman and docker: {command} with its global options, and how what the script made is forgotten.
+OF_AN_ENGINE = """\
+engine() {{ {command} "$@"; }}
+ended() {{ # a container's id: wait for its command
+    wait
+    cat "$HERE/out.$1" "$HERE/err.$1"
+}}
+finish() {{
+    [ -e "$HERE/ids" ] && sort -u "$HERE/ids" | while read -r id; do engine rm --force "$id" >/dev/null 2>&1; done
+    engine {forget} >/dev/null 2>&1
+    rm -rf "$HERE"
 }}
 """
 PARENT = """\
@@ -98,9 +119,11 @@ def write_reproduction(folder: Path, opened: OpenPath, corpus: Corpus, steps: It
     Raises:
         InfrastructureError: it cannot be written.
     """
+    cli = getattr(opened.launcher, "cli", None)
+    writer = _EngineWriter(folder, opened, corpus, cli) if cli else _Writer(folder, opened, corpus)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _Writer(folder, opened, corpus).write(list(steps))
+        writer.write(list(steps))
     except OSError as error:
         raise InfrastructureError(f"cannot write {error.filename or folder}: {error.strerror}") from error
 
@@ -125,7 +148,7 @@ class _Writer:
         for step in steps:
             self._step(step)
         self._roots()
-        head = HEAD.format(title=self.opened.path.summary, binary=self.opened.path.binary, here=HERE)
+        head = self._head()
         body = "\n".join(self.lines)
         if self.waits:
             (self.folder / "parent.py").write_text(SUBREAPER)
@@ -135,6 +158,13 @@ class _Writer:
         run = self.folder / "run.sh"
         run.write_text(script)
         run.chmod(0o755)
+
+    def _head(self) -> str:
+        binary = self.opened.path.binary
+        return HEAD.format(
+            title=self.opened.path.summary, needs=binary, runtime=binary, another=f"/path/to/your/{binary}", here=HERE,
+            more="; where it waits for a container's process, python3 too" if self.waits else "",
+        ) + OF_A_RUNTIME  # fmt: skip
 
     def _step(self, step: Step) -> None:
         if isinstance(step, s.Write):
@@ -150,7 +180,7 @@ class _Writer:
         elif isinstance(step, s.Wait):
             self.waits = True
             self.lines.append(f"ended {self._last()}")
-        elif isinstance(step, s.Read) and "/bundles/" not in step.path:
+        elif isinstance(step, s.Read) and not any(place in step.path for place in ("/bundles/", "/snapshots/")):
             self.lines.append(
                 f"echo {shlex.quote('# ' + Path(step.path).name + ':')}; cat {self._shell(step.path)}; echo"
             )
@@ -253,3 +283,77 @@ class _Writer:
                     shutil.copytree(source, target / source.name, symlinks=True)
                 else:
                     shutil.copy2(source, target / source.name)
+
+
+class _EngineWriter(_Writer):
+    """For podman and docker: the images that the check used are made first, then its command lines follow."""
+
+    def __init__(self, folder: Path, opened: OpenPath, corpus: Corpus, cli: ContainerCli) -> None:
+        super().__init__(folder, opened, corpus)
+        self.cli = cli
+        self.podman = opened.path.launcher == "podman"
+
+    def write(self, steps: list[Step]) -> None:
+        used = {word for step in steps if isinstance(step, s.Run) for word in step.argv}
+        for rootfs, name in self.cli.images.items():
+            if name in used:
+                self.lines.append(f"tar -C {self._shell(rootfs)} -c . | engine import - {name} >/dev/null")
+        super().write(steps)
+
+    def _head(self) -> str:
+        path = self.opened.path
+        another, more = f"/path/to/your/{path.runtime}", ""
+        forget = "system reset --force"
+        if not self.podman:
+            another, more = "NAME", f"; dockerd must know the runtime: --add-runtime {path.runtime}=FILE"
+            forget = f"rmi --force {' '.join(self.cli.images.values())}"
+        head = HEAD.format(
+            title=path.summary, needs=f"{path.binary}, {path.runtime}", runtime=path.runtime, another=another,
+            here=HERE, more=more,
+        )  # fmt: skip
+        # the machine's own daemon, not that of the harness
+        command = " ".join(self._shell(word) for word in self.cli.command if not word.startswith("--host="))
+        return head + OF_AN_ENGINE.format(command=command, forget=forget)
+
+    def _step(self, step: Step) -> None:
+        """Files that the harness needs (hooks that take a snapshot) are none of the engine's business."""
+        if isinstance(step, s.Mkdir) or (isinstance(step, s.Write) and "/hooks" in step.path):
+            return
+        if isinstance(step, s.Wait):
+            if self.containers:
+                self.lines.append(f"ended {self._last()}")
+            return
+        super()._step(step)
+
+    def _run(self, step: s.Run) -> None:
+        argv = list(step.argv)
+        length = len(self.cli.command)
+        start = next((i for i in range(len(argv)) if tuple(argv[i : i + length]) == self.cli.command), None)
+        if start is None:
+            super()._run(step)
+            return
+        self.used.update(Path(word).name for word in argv)
+        words = [*argv[:start], "engine", *self._asked(argv[start + length :])]
+        name = argv[argv.index("--name") + 1] if "--name" in argv else ""
+        if name:
+            self.lines.append(f'echo {shlex.quote(name)} >> "$HERE/ids"')
+        source = self._input(step, name)
+        command = " ".join(self._shell(word) for word in words).replace("@RUNTIME@", '"$RUNTIME"')
+        if step.keep:
+            self.containers[name] = "run"
+            self.lines.append(f'{command} {source} > "$HERE/out.{name}" 2> "$HERE/err.{name}" &')
+            self.lines.append(f"spoke {name}")
+        else:
+            self.lines.append(f'{command} {source}; echo "# exit status $?"')
+
+    def _asked(self, words: Iterable[str]) -> list[str]:
+        """A command's words without what only lets the harness look, its low-level runtime as a variable."""
+        asked: list[str] = []
+        for word in words:
+            if asked and asked[-1] == "--cgroup-parent":
+                asked.pop()
+            elif word.startswith("--runtime="):
+                asked.append("--runtime=@RUNTIME@")
+            elif not word.startswith(("--hooks-dir=", f"--annotation={SNAPSHOT_ANNOTATION}=")):
+                asked.append(word)
+        return asked

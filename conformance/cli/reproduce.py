@@ -16,6 +16,7 @@ from pathlib import Path
 from conformance.cli.replay import LATEST, options_of, recorded, suite_directory
 from conformance.errors import InfrastructureError, UsageError
 from conformance.report import journal
+from conformance.reproduction import LAUNCHERS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,12 @@ def run(options: argparse.Namespace) -> int:
     """See :class:`conformance.cli.Command`."""
     old = journal.read(options.run.resolve())
     record = recorded(old, options.id)
+    path = old.paths[record["path"]]
+    if path["launcher"] not in LAUNCHERS:
+        raise UsageError(
+            f"{record['path']} is asked through {path['layers'][0]}, a daemon that a folder cannot bring;"
+            f" choose {path['below'] or 'a path below it'}, or use conformance replay"
+        )
     folder = options.to or Path("reproduction-" + re.sub(r"[^a-z0-9]+", "-", record["id"].lower()).strip("-"))
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty; name another one with --to")

@@ -71,10 +71,40 @@ def test_every_expected_failure_shows_without_the_harness(recorded: journal.Run,
         assert pinned in (None, "present" if "@guest " in said else "absent"), (record["id"], done)
 
 
+def test_above_a_low_level_runtime_podman_s_own_command_line_shows_it(node: Node, tmp_path: Path) -> None:
+    check = "process/test_exit_codes.py::test_exit_code_42_reaches_the_caller"
+    folder = reproduced(check, "podman-crun-wasmedge", tmp_path)
+    place = node.put("folder-podman", packed(folder))
+
+    done = node.run(["sh", f"{place}/run.sh"], timeout_seconds=60)
+    other = node.run(["env", "RUNTIME=/usr/bin/false", "sh", f"{place}/run.sh"], timeout_seconds=60)
+
+    assert b'@guest {"guest":"exit-42"' in done.stdout.replace(b" ", b"").replace(b"@guest", b"@guest "), done
+    assert b"# exit status 0" in done.stdout, done
+    assert b"@guest" not in other.stdout, other
+    assert "conformance.snapshot" not in (folder / "run.sh").read_text()
+
+
+def test_a_pod_s_daemon_cannot_be_brought_in_a_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    check = "process/test_exit_codes.py::test_exit_code_42_reaches_the_caller"
+
+    assert not reproduced(check, "containerd-crun-wasmedge", tmp_path).exists()
+
+    assert "choose crun-wasmedge, or use conformance replay" in capfd.readouterr().err
+
+
 def test_a_reproduction_leaves_nothing_on_the_node(node: Node) -> None:
     look = "ls -d /tmp/tmp.* ; find /sys/fs/cgroup -path '*conformance-reproduction*'; pgrep -a sleep; true"
 
     assert node.run(["sh", "-c", look]).stdout == b""
+
+
+def reproduced(check: str, path: str, place: Path) -> Path:
+    """The folder for one check, which is run for that; absent where there can be none."""
+    argv = [sys.executable, "-m", "pytest", f"suites/{check}", f"--runtime={path}", f"--report-dir={place / 'run'}"]
+    subprocess.run([*argv, "--no-control"], cwd=REPOSITORY, check=True, capture_output=True)
+    main(["reproduce", f"{check}[{path}]", "--run", str(place / "run"), "--to", str(place / "folder")])
+    return place / "folder"
 
 
 def traces(observed: dict[str, object]) -> list[str]:
