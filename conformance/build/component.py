@@ -48,14 +48,21 @@ _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 # Each leaves its file in /mnt/out. apt verifies what it gets against the suite's signed index,
 # cargo and pip against their registry's; the recipe's digest is looked at afterwards.
-_FETCH = {
-    "debian-source": r"""
+_APT = r"""
 mkdir -p /tmp/apt/lists/partial /tmp/apt/cache/archives/partial
-sed -n 's/^deb \(.*\) {builder_suite} main.*/deb-src \1 {suite} main/p' /etc/apt/sources.list >/tmp/apt/sources.list
+sed -n 's/^deb \(.*\) {builder_suite} main.*/{type} \1 {suite} main/p' /etc/apt/sources.list >/tmp/apt/sources.list
 set -- {apt_options} -o Dir::State::lists=/tmp/apt/lists -o Dir::Cache=/tmp/apt/cache -o APT::Sandbox::User=root
 set -- "$@" -o Dir::Etc::sourcelist=/tmp/apt/sources.list -o Dir::Etc::sourceparts=/tmp/apt/none -q
 apt-get "$@" update
 cd /mnt/out
+"""
+_FETCH = {
+    "debian-package": _APT.replace("{type}", "deb")
+    + """
+apt-get "$@" download {name}={version}
+""",
+    "debian-source": _APT.replace("{type}", "deb-src")
+    + """
 apt-get "$@" source --tar-only --download-only {name}={version}
 """,
     "crate": """
@@ -100,15 +107,15 @@ class Source:
     """A file that a component is made of.
 
     Attributes:
-        kind: whose client gets it: apt (the upstream tar of a source package), cargo, pip or go.
+        kind: whose client gets it: apt (a package, or the upstream tar of a source package), cargo, pip or go.
         name, version: as the registry spells them.
         sha256: of the file.
-        suite: Debian's, for a source package.
+        suite: Debian's, for a package.
         upstream: URL of the same file where upstream publishes it; tried first.
         locked: also get what the crate's Cargo.lock or the module's go.sum names.
     """
 
-    kind: Literal["debian-source", "crate", "wheel", "go-module"]
+    kind: Literal["debian-package", "debian-source", "crate", "wheel", "go-module"]
     name: str
     version: str
     sha256: str

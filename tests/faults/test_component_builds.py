@@ -14,7 +14,7 @@ import pytest
 
 from conformance.build import cache, component
 from conformance.build.image import image
-from conformance.errors import InfrastructureError
+from conformance.errors import InfrastructureError, UsageError
 from tests.conftest import REPOSITORY, Runner, Suite, until
 from tests.faults.test_builds import processes_of
 
@@ -74,6 +74,24 @@ def test_a_component_is_built_without_network_and_lies_where_the_node_has_it(rec
     assert [row.split(":")[0].strip() for row in interfaces] == ["lo"]
     assert built.digest == cache.digest_of(built.place)
     assert (built.tree / "opt/conformance/components/made-up.json").is_file()
+
+
+def test_a_debian_package_is_fetched_checked_and_laid_out(recipe: Recipe, own_cache: Path) -> None:
+    recipe('dpkg-deb -x "$SOURCES"/tini_*.deb "$RESULT"\nmv "$RESULT/usr/bin" "$RESULT/bin"')
+    file = component.RECIPES / "made-up.yaml"
+    known = image("node").packages["tini"]
+    source = f"{{kind: debian-package, name: tini, version: {known}, sha256: '{'0' * 64}'}}"
+    text = file.read_text().replace("sources: []", f"sources:\n  - {source}")
+    file.write_text(text.replace("bin/made-up", "bin/tini"))
+
+    with pytest.raises(UsageError, match="the recipe says 0000") as caught:
+        component.component("made-up")
+    assert entries(own_cache) == []
+    digest = str(caught.value).partition("has sha256 ")[2][:64]
+    file.write_text(file.read_text().replace("0" * 64, digest))
+
+    built = component.component("made-up")
+    assert (built.place / "bin/tini").read_bytes()[:4] == b"\x7fELF"
 
 
 def test_a_build_that_fails_shows_its_last_lines_its_log_and_the_command(recipe: Recipe, own_cache: Path) -> None:
