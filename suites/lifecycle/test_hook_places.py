@@ -1,7 +1,7 @@
 """Where hooks run, and what it means when one of them fails."""
 
 from conformance import Feature, needs, requirement
-from conformance.hooks import ENDS_SECONDS
+from conformance.hooks import ENDS_SECONDS, outliving_the_guest
 
 #: Takes its input first: a runtime may write the state into a pipe that nobody reads any more.
 FAILING = {"path": "/bin/sh", "args": ["sh", "-c", "cat > /dev/null; exit 1"]}
@@ -94,9 +94,7 @@ def test_the_hooks_that_features_names_run(path):
 @requirement("CLI-RUN-ENDS")
 @needs(Feature.HOOKS, Feature.LIFECYCLE)
 def test_run_ends_although_a_hook_outlives_the_guest(path):
-    slow = {"poststart": [{"path": "/bin/sleep", "args": ["sleep", "1"]}]}
-
-    result = path.run("exit-return-0", hooks=slow, timeout_seconds=ENDS_SECONDS)
+    result = path.run("exit-return-0", hooks=outliving_the_guest("poststart"), timeout_seconds=ENDS_SECONDS)
 
     assert result.proven
     assert not result.timed_out
