@@ -1,4 +1,4 @@
-"""What the command lines of podman and docker have in common, which is nearly everything.
+"""What the command lines of podman and docker have in common, which is nearly everything; ctr differs in its words.
 
 Options: https://docs.podman.io/en/v5.4.2/markdown/podman-run.1.html and
 https://docs.docker.com/reference/cli/docker/container/run/.
@@ -58,7 +58,7 @@ def options(spec: ContainerSpec, cgroup: str, snapshot_file: str) -> list[str]:
 
 @dataclass
 class ContainerCli:
-    """podman or docker on a node.
+    """podman or docker on a node; a program with other words for the same says them in a subclass.
 
     Attributes:
         node, path: where, and for which path.
@@ -105,11 +105,14 @@ class ContainerCli:
         if rootfs not in self.images:
             # by the directory: paths of one session share a store
             name = f"localhost/conformance-{hashlib.sha256(rootfs.encode()).hexdigest()[:12]}:1"
-            pipe = 'tar -C "$1" -c . | { shift; "$@"; }'
-            argv = ["sh", "-c", pipe, "sh", rootfs, *self.command, "import", "-", name]
-            self.must(argv, f"make an image of {rootfs}", IMAGE_TIMEOUT_SECONDS)
+            self.must(self.import_command(rootfs, name), f"make an image of {rootfs}", IMAGE_TIMEOUT_SECONDS)
             self.images[rootfs] = name
         return self.images[rootfs]
+
+    def import_command(self, rootfs: str, name: str) -> list[str]:
+        """What makes an image of a directory of the node."""
+        pipe = 'tar -C "$1" -c . | { shift; "$@"; }'
+        return ["sh", "-c", pipe, "sh", rootfs, *self.command, "import", "-", name]
 
     def load(self, archive: str) -> Completed:
         """``load`` of an archive on the node: a value, because what it says of a form is a verdict."""
@@ -223,12 +226,27 @@ class ContainerCli:
         todo: list[s.Step] = []
         for container_id, handle in containers:
             todo += [
-                s.Run([*self.command, "rm", "--force", container_id], timeout_seconds=COMMAND_TIMEOUT_SECONDS),
+                *(
+                    s.Run([*self.command, *words], timeout_seconds=COMMAND_TIMEOUT_SECONDS)
+                    for words in self.removal(container_id)
+                ),
                 s.CgroupRemove(self.cgroup_of(container_id), kill=True),
                 s.Release(handle),
             ]
         if todo:
             self.node.batch(todo)
+
+    def removal(self, container_id: str) -> list[list[str]]:
+        """The commands that remove a container whatever it does."""
+        return [["rm", "--force", container_id]]
+
+    def killing(self, container_id: str, signal: str) -> list[str]:
+        """The command that sends a signal to a container."""
+        return ["kill", f"--signal={signal}", container_id]
+
+    def executing(self, container_id: str, argv: Sequence[str]) -> list[str]:
+        """The command that runs another process in a container."""
+        return ["exec", container_id, *argv]
 
 
 @dataclass
@@ -265,7 +283,7 @@ class CliContainer:
 
     def kill(self, signal: str) -> Completed:
         """``kill --signal``."""
-        return self.command("kill", f"--signal={signal}", self.id)
+        return self.command(*self.cli.killing(self.id, signal))
 
     def stop(self, grace_seconds: int) -> Completed:
         """``stop``: the stop signal, and after the grace period KILL."""
@@ -273,7 +291,7 @@ class CliContainer:
 
     def exec(self, *argv: str) -> Completed:
         """``exec`` in the running container."""
-        return self.command("exec", self.id, *argv)
+        return self.command(*self.cli.executing(self.id, argv))
 
     def command(self, *arguments: str) -> Completed:
         """Any command of the engine; remembered for replay."""

@@ -36,8 +36,10 @@ class Feature(enum.StrEnum):
     HANDLER = "handler"
     #: the guest is an ordinary process
     NATIVE = "native"
-    #: the launcher's command line is that of a container engine: run, stop, kill and exec by name
+    #: the launcher's command line is that of a container engine: run, kill and exec by name
     ENGINE_COMMAND = "engine-command"
+    #: a command that ends a container with its stop signal and, after a grace period, by force
+    STOP = "stop"
     #: takes images, from an archive and from a registry
     IMAGES = "images"
     #: its documentation promises to run images of the platform wasi/wasm without further words

@@ -291,7 +291,7 @@ def _diagnostics(item: pytest.Item, run: Run) -> str:
 def _daemon_logs(item: pytest.Item) -> str:
     """The end of the logs of the daemons that the path has on its node."""
     opened = item.stash.get(record.OPENED, None)
-    if opened is None or not hasattr(opened.launcher, "daemon"):
+    if opened is None or not (hasattr(opened.launcher, "daemon") or hasattr(opened.launcher, "service")):
         return ""
     told = services.logs(opened.node)
     return "".join(f"\n--- {name}\n{printable(text)}" for name, text in told.items() if text)

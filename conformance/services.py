@@ -225,8 +225,9 @@ def need(node: Node, name: str, **values: str) -> Service:
 
 
 def logs(node: Node) -> dict[str, str]:
-    """The end of every daemon's log on a node, for a record; nothing where the node is dead."""
-    return {} if node.dead else {service.description.name: service.log() for service in node.services.values()}
+    """The end of every daemon's log on a node, by its directory, for a record; nothing where the node is dead."""
+    alive = [] if node.dead else node.services.values()
+    return {service.directory.rpartition("/")[2]: service.log() for service in alive}
 
 
 def _ending(answer: s.Answer) -> str:

@@ -70,7 +70,9 @@ def build(name: str, contents: Sequence[Content], *, index: bool = False) -> Bui
     if index or len(contents) > 1:
         document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": described}
         top = _blob(_json(document), INDEX, blobs)
-    named = {**top, "annotations": {"org.opencontainers.image.ref.name": name}}
+    # containerd takes the name from the key of its own: the other one may hold a tag alone
+    names = dict.fromkeys(("io.containerd.image.name", "org.opencontainers.image.ref.name"), name)
+    named = {**top, "annotations": names}
     files = {
         "oci-layout": _json({"imageLayoutVersion": "1.0.0"}),
         "index.json": _json({"schemaVersion": 2, "mediaType": INDEX, "manifests": [named]}),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from conformance import preflight, proof, services
+from conformance import hooked_runtime, preflight, proof, services
 from conformance.container_cli import CliContainer, ContainerCli
 from conformance.launchers import Versions
 from conformance.model import ContainerSpec, Feature, RunResult, RuntimePath
@@ -21,7 +21,9 @@ SETS_VARIABLES = frozenset({"PATH", "HOME", "HOSTNAME"})
 class Launcher:
     """See :class:`conformance.launchers.Launcher`."""
 
-    features = frozenset({Feature.RUN, Feature.ANNOTATIONS, Feature.STDIN, Feature.IMAGES, Feature.ENGINE_COMMAND})
+    features = frozenset({
+        Feature.RUN, Feature.ANNOTATIONS, Feature.STDIN, Feature.IMAGES, Feature.ENGINE_COMMAND, Feature.STOP,
+    })  # fmt: skip
     sets_variables = SETS_VARIABLES
     cli: ContainerCli
     daemon: services.Service
@@ -41,12 +43,9 @@ class Launcher:
         programs = {self.path.runtime: self.runtime, "docker": self.binary, "dockerd": "dockerd"}
         versions = preflight.look_at(self.node, self.path, programs, self.library_path)
         self.node.do(s.Write(self.hook_file, proof.hook_of(self.path, by_annotation=True)))
-        self.daemon = services.need(
-            self.node, "dockerd", runtime=self.path.runtime,
-            program=" ".join(preflight.words(self.library_path, next(iter(versions.digests)))),
-            interpreter=proof.hook_command(self.path, self.hook_file)[0],
-            hook='","'.join(proof.hook_command(self.path, self.hook_file)),
-        )  # fmt: skip
+        program = preflight.words(self.library_path, next(iter(versions.digests)))
+        hooked = hooked_runtime.install(self.node, self.path, self.hook_file, program)
+        self.daemon = services.need(self.node, "dockerd", runtime=self.path.runtime, hooked=hooked)
         self.cli = ContainerCli(
             self.node, self.path,
             command=(self.binary, f"--host=unix://{self.daemon.directory}/docker.sock"),

@@ -25,7 +25,8 @@ class Launcher:
     """See :class:`conformance.launchers.Launcher`."""
 
     features = frozenset({
-        Feature.RUN, Feature.ANNOTATIONS, Feature.STDIN, Feature.IMAGES, Feature.ENGINE_COMMAND, Feature.HOOKS,
+        Feature.RUN, Feature.ANNOTATIONS, Feature.STDIN, Feature.IMAGES, Feature.ENGINE_COMMAND, Feature.STOP,
+        Feature.HOOKS,
     })  # fmt: skip
     sets_variables = SETS_VARIABLES
 

@@ -47,7 +47,7 @@ def test_a_missing_engine_library_is_named(path):
 
 
 @requirement("OCI-FEATURES-VERSIONS")
-@needs(Feature.OCI_CONFIG)
+@needs(Feature.OCI_CONFIG, Feature.RUNTIME_COMMAND)
 def test_the_versions_that_features_names_are_accepted(path):
     features = path.features()
     versions = [str(features[name]) for name in ("ociVersionMin", "ociVersionMax")]

@@ -127,7 +127,7 @@ def test_the_hostname_is_the_one_asked_for(path):
 
 
 @requirement("OCI-CAPABILITY-UNKNOWN")
-@needs(Feature.OCI_CONFIG)
+@needs(Feature.OCI_CONFIG, Feature.RUNTIME_COMMAND)
 def test_a_capability_that_does_not_exist_is_a_warning(path):
     sets = dict.fromkeys(("bounding", "effective", "permitted"), ["CAP_KILL", "CAP_NO_SUCH"])
 

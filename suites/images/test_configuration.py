@@ -71,6 +71,7 @@ def test_a_user_that_the_image_does_not_know_is_refused_by_name(path):
 
     result = run_as_shipped(path, "exit-return-0", config, nonce=nonce)
 
+    path.observe(named=b"nobody-knows-me" in result.stderr)
     assert not result.guest_started
     assert result.exit_code not in (0, None)
     assert b"nobody-knows-me" in result.stderr

@@ -50,7 +50,7 @@ def test_a_guest_that_is_killed_is_137_to_the_caller(path):
 
 
 @requirement("CLI-STOP")
-@needs(Feature.ENGINE_COMMAND)
+@needs(Feature.ENGINE_COMMAND, Feature.STOP)
 def test_stop_ends_a_guest_after_its_grace_period_at_the_latest(path):
     container = path.launch("spin", timeout_seconds=30)
 

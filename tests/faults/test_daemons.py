@@ -14,31 +14,37 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 @pytest.fixture
 def engines(suite: Suite) -> Suite:
-    """A suite directory with podman's and docker's native paths as well."""
-    for name in ("docker-runc-native", "podman-crun-native"):
+    """A suite directory with podman's, docker's and ctr's native paths as well."""
+    for name in ("docker-runc-native", "podman-crun-native", "ctr-runc-native"):
         shutil.copy(REPOSITORY / "suites" / "paths" / f"{name}.yaml", suite.root / "paths")
     return suite
 
 
-def test_a_dockerd_that_is_killed_is_one_error_and_started_again(engines: Suite, run_suite: Runner) -> None:
-    engines.checks("""
+@pytest.mark.parametrize(
+    ("path", "program", "service"),
+    [("docker-runc-native", "dockerd", "dockerd"), ("ctr-runc-native", "containerd", "containerd-for-ctr")],
+)
+def test_a_daemon_that_is_killed_is_one_error_and_started_again(
+    engines: Suite, run_suite: Runner, path: str, program: str, service: str
+) -> None:
+    engines.checks(f"""
         def test_a_before(path):
             assert path.run("exit-return-0").proven
 
         def test_b_kills(path):
-            assert path.node.run(["pkill", "-KILL", "-x", "dockerd"]).ok
+            assert path.node.run(["pkill", "-KILL", "-x", "{program}"]).ok
             assert path.run("exit-return-0").proven
 
         def test_c_next(path):
             assert path.run("exit-return-0").proven
     """)
-    ran = run_suite(engines, runtime="docker-runc-native", seconds=240)
+    ran = run_suite(engines, runtime=path, seconds=240)
     assert ran.exit_code == 3, ran.output
     assert [ran.outcome(f"test_{letter}_") for letter in "abc"] == ["passed", "error", "passed"]
-    assert "dockerd on sandbox" in ran.reason("test_b_")
+    assert f"{service} on sandbox" in ran.reason("test_b_")
     assert "has ended (signal 9); it was started again" in ran.reason("test_b_")
     message = next(row["message"] for name, row in ran.records.items() if "test_b_" in name)
-    assert "--- dockerd\n" in message
+    assert f"--- {service}\n" in message
 
 
 def test_a_dockerd_that_dies_again_and_again_is_given_up(engines: Suite, run_suite: Runner) -> None:
@@ -106,7 +112,10 @@ def test_a_full_image_store_is_an_error(engines: Suite, run_suite: Runner) -> No
     assert "no space left on device" in ran.reason("test_a_")
 
 
-@pytest.mark.parametrize(("path", "program"), [("podman-crun-native", "podman"), ("docker-runc-native", "docker")])
+@pytest.mark.parametrize(
+    ("path", "program"),
+    [("podman-crun-native", "podman"), ("docker-runc-native", "docker"), ("ctr-runc-native", "ctr")],
+)
 def test_a_program_that_is_not_there_is_named(
     engines: Suite, run_suite: Runner, path: str, program: str, tmp_path: Path
 ) -> None:

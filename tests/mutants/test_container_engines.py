@@ -1,4 +1,4 @@
-"""The checks can fail on podman and docker too: their programs, each with exactly one thing broken.
+"""The checks can fail on podman, docker and ctr too: their programs, each with exactly one thing broken.
 
 A mutant is a shell script round the real program, brought with ``--component``. It sees the whole
 command line, so it breaks what an engine could break: it loses, adds or swaps.
@@ -61,13 +61,30 @@ MUTANTS: dict[str, tuple[str, frozenset[str]]] = {
         frozenset({"image"}),
     ),
 }  # fmt: skip
+#: Does something to the file in which ctr finds a container's configuration.
+IN_THE_FILE = 'for word; do case $word in --config=*) sed -i \'{change}\' "${{word#*=}}" ;; esac; done\n'
+#: What ctr is told in other words.
+OF_CTR: dict[str, tuple[str, frozenset[str]]] = {
+    "ignores-the-memory-limit": (
+        IN_THE_FILE.format(change='s/"memory": {/"unknown": {/') + 'exec "$real" "$@"', frozenset({"memory"})
+    ),
+    "closes-stdin": (
+        'case " $* " in *" run "*) exec "$real" "$@" </dev/null ;; *) exec "$real" "$@" ;; esac', frozenset({"stdin"})
+    ),
+    # where the configuration is in a file, ctr refuses any word after the container's name
+    "adds-a-word": (MUTANTS["adds-a-word"][0], frozenset({"image", "memory"})),
+    "loses-the-annotation": (
+        IN_THE_FILE.format(change="s/run.oci.handler/lost/") + MUTANTS["loses-the-annotation"][0], GUESTS
+    ),
+}  # fmt: skip
+ENGINES = {"podman": MUTANTS, "docker": MUTANTS, "ctr": MUTANTS | OF_CTR}
 SECONDS = 240
 
 
 def run_mutant(engine: str, name: str, place: Path) -> dict[str, str]:
     """Judged outcome of each check, by our short names, with a broken program in the engine's place."""
     program = place / engine
-    program.write_text(f"#!/bin/sh\nreal=/usr/bin/{engine}\n{MUTANTS[name][0].strip()}\n")
+    program.write_text(f"#!/bin/sh\nreal=/usr/bin/{engine}\n{ENGINES[engine][name][0].strip()}\n")
     program.chmod(0o755)
     argv = [
         sys.executable, "-m", "pytest", *(f"suites/{check}" for check in CHECKS.values()), "-q", "--no-control",
@@ -87,20 +104,20 @@ Outcome = Callable[[str, str], dict[str, str]]
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """Every mutant of both engines, three at a time, each run once."""
+    """Every mutant of every engine, three at a time, each run once."""
     with ThreadPoolExecutor(3) as pool:
         running = {
             (engine, name): pool.submit(run_mutant, engine, name, tmp_path_factory.mktemp(f"{engine}-{number}"))
-            for engine in ("podman", "docker")
-            for number, name in enumerate(MUTANTS)
+            for engine, mutants in ENGINES.items()
+            for number, name in enumerate(mutants)
         }
     return lambda engine, name: running[engine, name].result()
 
 
-@pytest.mark.parametrize("engine", ["podman", "docker"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_engine_turns_red_what_it_breaks_and_nothing_else(outcome: Outcome, engine: str, name: str) -> None:
     judged = outcome(engine, name)
     red = {short for short, how in judged.items() if how in ("failed", "unexpected-pass")}
-    assert red == MUTANTS[name][1], judged
+    assert red == ENGINES[engine][name][1], judged
     assert set(judged.values()) <= {"passed", "failed", "unexpected-pass", "expected-failure", "fixed"}

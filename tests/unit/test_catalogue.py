@@ -115,7 +115,7 @@ def test_a_typo_in_a_requirement_names_the_key(suite: Suite) -> None:
         (
             "launcher: oci",
             "launcher: ocy",
-            "crun-wasmedge.yaml:4: unknown launcher 'ocy' (known: crictl, docker, oci, podman)",
+            "crun-wasmedge.yaml:4: unknown launcher 'ocy' (known: crictl, ctr, docker, oci, podman)",
         ),
         ("features: [crun, listener]", "features: [crum]", "unknown feature 'crum'; did you mean 'crun'?"),
         (
