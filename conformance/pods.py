@@ -333,6 +333,9 @@ class PodContainer:
                 timed_out=not ended, seconds=time.monotonic() - begun,
             )  # fmt: skip
         seen = self.pod.runtime.snapshot_of(self.id) if self.id else None
+        if seen and told.timed_out and self.pod.runtime.path.embedded:
+            # the hook goes on looking until the end; before that the engine is seen in the process as it is now
+            seen = self.snapshot() or seen
         result = proof.result(
             self.pod.runtime.path, self.spec, told, tuple(self.pod.commands), seen,
             cgroups.peak_bytes(self.cgroup_values(*cgroups.MEMORY_PEAK)) if self.id else None,

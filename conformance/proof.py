@@ -53,15 +53,18 @@ set -- "$1/${id%%\\"*}"
 )
 
 
-def hook_of(path: RuntimePath, *, by_annotation: bool = False) -> bytes:
+def hook_of(path: RuntimePath, *, by_annotation: bool = False, by_id: bool = False) -> bytes:
     """The text of the hook that takes the snapshot on a path.
 
     Args:
         path: where the engine is a program in the image, it is mapped only later, so that hook goes on looking.
         by_annotation: the file to write is named by an annotation, not by an argument.
+        by_id: it is named by the container's id, in the directory that the argument is.
     """
     if path.embedded:
         return (Path(__file__).parent / "node" / "tracer.py").read_bytes()
+    if by_id:
+        return HOOK_BY_ID
     return HOOK_BY_ANNOTATION if by_annotation else HOOK
 
 

@@ -168,6 +168,7 @@ class Session:
             versions = launcher.preflight()
             tree = engine_tree(path.embedded, self.settings.corpus) if path.embedded else None
             root, corpus_root = self._put_roots(node, tree, path.guest)
+            launcher.native_root = str(corpus_root / "native")
             versions = replace(versions, components={**versions.components, **(tree.contains if tree else {})})
         except NotRun:
             raise

@@ -45,6 +45,8 @@ class Launcher(Protocol):
     hook_file: str
     #: leave every bundle in place after its container has gone
     keep_bundles: bool
+    #: the native twins' root file system on the node; there before the first container
+    native_root: str
     #: directories on the node where the runtime's libraries are looked for before the system's own
     library_path: tuple[str, ...]
 

@@ -68,12 +68,13 @@ class Launcher:
         self.node, self.path, self.binary, self.runtime = node, path, binary, runtime
         self.base = node.directory / path.name
         # of the service's directory, since paths may share one
-        self.hook_file = str(node.directory / "snapshot-by-id.sh")
+        self.hook_file = str(node.directory / ("trace.py" if path.embedded else "snapshot-by-id.sh"))
         self.keep_bundles = False
         self.library_path: tuple[str, ...] = ()
         self.sets_variables = SETS_VARIABLES[path.binary]
         self.tools = {name: program_on_node(path.components, name) or name for name in TOOLS}
         self.images: dict[str, str] = {}
+        self.native_root = ""
         self.service: services.Service
 
     # ---- static facts
@@ -86,10 +87,11 @@ class Launcher:
         """
         programs = {self.path.runtime: self.runtime, self.path.binary: self.binary, "crictl": self.tools["crictl"]}
         versions = preflight.look_at(self.node, self.path, programs, self.library_path)
-        self.node.do(s.Write(self.hook_file, proof.HOOK_BY_ID))
+        self.node.do(s.Write(self.hook_file, proof.hook_of(self.path, by_id=True)))
+        hook = proof.hook_command(self.path, self.hook_file)
         known = {
-            "daemon": self.binary, "program": next(iter(versions.digests)), "hook": self.hook_file,
-            **self.tools,
+            "daemon": self.binary, "program": next(iter(versions.digests)), "interpreter": hook[0],
+            "hook": '","'.join(hook), **self.tools,
         }  # fmt: skip
         wanted = services.description(self.path.binary).values
         self.service = services.need(self.node, self.path.binary, **{name: known[name] for name in wanted})
@@ -122,8 +124,7 @@ class Launcher:
             InfrastructureError: it cannot be made or imported; with the tool's own words.
         """
         if not self.images:
-            # the canary comes first, with the corpus: the natives' root file system lies beside the modules'
-            self._import(str(Path(rootfs).parent / "native"), PAUSE_IMAGE, PAUSE_CONFIG)
+            self._import(self.native_root, PAUSE_IMAGE, PAUSE_CONFIG)
         if rootfs not in self.images:
             name = f"localhost/conformance-{hashlib.sha256(rootfs.encode()).hexdigest()[:12]}:1"
             self._import(rootfs, name, {})
@@ -199,13 +200,15 @@ class Launcher:
                   timeout_seconds=COMMAND_TIMEOUT_SECONDS),
             s.CgroupList(cgroup),
             self.service.has_ended(),
+            # an engine that is the container's own program is mapped only after the hook has gone
+            _read_snapshot(self.service.directory, at),
             s.CgroupRemove(cgroup, kill=True),
             *([] if self.keep_bundles else [s.Remove(place)]),
         ]  # fmt: skip
         answers = self.node.batch(steps)
         if answers[1].error:
             raise InfrastructureError(f"{self.node.name}: cannot write below {self.base}: {answers[1].error}")
-        snapshot, gone, inspected, log, peak, removed, groups, ended = answers[snapshot_at : snapshot_at + 8]
+        _, gone, inspected, log, peak, removed, groups, ended, snapshot = answers[snapshot_at : snapshot_at + 9]
         started = completed(start, answers[at])
         commands = [started.command]
         if not started.ok:

@@ -5,7 +5,8 @@ process has become it. So this hook attaches to that process as a tracer, lets t
 and reads ``/proc/PID`` in the stop before the process's exit (ptrace(2), PTRACE_O_TRACEEXIT).
 
 It is sent as text to ``python3`` on the node and needs only the standard library. Its argument is
-the file to write; the container's state arrives on standard input.
+the file to write, or a directory in which the container's id names it; the container's state arrives
+on standard input.
 """
 
 import ctypes
@@ -58,6 +59,8 @@ def follow(state, file):
 def main():
     state = json.load(sys.stdin)
     file = sys.argv[1] if len(sys.argv) > 1 else state["annotations"]["org.conformance.snapshot"]
+    if os.path.isdir(file):
+        file = os.path.join(file, state["id"])
     look(state, file)  # where the process never ends by itself, this is what there is
     reader, writer = os.pipe()
     if os.fork() == 0:

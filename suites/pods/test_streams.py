@@ -9,7 +9,7 @@ def test_exec_gives_a_result_or_an_error_and_never_hangs(path):
     container = path.pod().start(path.spec("pause"))
     assert container.wait_until_output()
 
-    done = container.exec_sync(path.module("exit-return-0"), timeout_seconds=15)
+    done = container.exec_sync(*path.command_of("exit-return-0"), timeout_seconds=15)
 
     path.observe(exec="result" if done.ok else "error")
     assert path.finish(container, timeout_seconds=0).proven

@@ -10,9 +10,10 @@ import pytest
 from tests.conftest import REPOSITORY, Runner
 
 PATH = "containerd-crun-wasmedge"
+EMBEDDED = "embedded-wasmtime-containerd"
 #: Goes on being green with each mutant that does not break everything.
 WITNESS = "pods/test_lifecycle.py::test_exit_code_0_is_completed"
-#: Before the real crun: $command, and $bundle where there is one. A copy of config.json can be changed in place.
+#: Before the real crun or runc: $command, and $bundle where there is one. config.json can be changed in place.
 CRUN = """#!/bin/sh
 for word; do
     case ${previous-} in --bundle) bundle=$word ;; esac
@@ -21,8 +22,17 @@ for word; do
 done
 change() { [ "${command-}" != create ] || sed -i "$1" "$bundle/config.json"; }
 BROKEN
-exec /usr/bin/crun "$@"
+exec REAL "$@"
 """
+REAL = {"crun": "/usr/bin/crun", "runc": "/usr/sbin/runc"}
+#: The native twin in the image's place, which says that it was compiled for Wasm; the shim is its parent.
+NATIVE_TWIN = """[ "${command-}" != create ] || case $(cat "$bundle/config.json") in *exit-return-0.wasm*)
+    cp "$(find /var/lib/conformance -path '*/native/exit-return-0' | head -n 1)" "$bundle/rootfs/twin"
+    change 's|"args":\\["/usr/bin/wasmtime".*"/exit-return-0.wasm"|"args":["/twin"|'
+    mkfifo "$bundle/said"
+    sed -u 's/x86_64-linux/wasm32-wasip1/' <"$bundle/said" &
+    exec >"$bundle/said"
+esac"""
 #: Before the real containerd: $config is its configuration.
 CONTAINERD = """#!/bin/sh
 config=${2-}
@@ -40,15 +50,18 @@ class Broken:
     Attributes:
         name: what it does.
         kills: the check that must be red, below ``suites/pods``.
-        crun, containerd: shell lines that break it.
+        crun, runc, containerd: shell lines that break it.
         everything: no guest starts any more, so the witness is red too.
+        path: where.
     """
 
     name: str
     kills: str
     crun: str = ""
+    runc: str = ""
     containerd: str = ""
     everything: bool = False
+    path: str = PATH
 
 
 MUTANTS = [
@@ -88,23 +101,29 @@ MUTANTS = [
            crun="change 's/port=18080/port=18081/'"),
     Broken("takes-another-handler-for-the-default", "test_sandboxes.py::test_an_empty_handler_is_the_default_one",
            containerd="sed -i 's/default_runtime_name = .*/default_runtime_name = \"under-test\"/' \"$config\""),
+    Broken("runs-the-native-twin-and-lies", "test_lifecycle.py::test_a_created_container_has_not_run",
+           runc=NATIVE_TWIN, everything=True, path=EMBEDDED),
+    Broken("swaps-the-streams-of-an-image-with-an-engine", "test_logs.py::test_standard_error_is_logged_apart",
+           runc='[ "${command-}" != create ] || exec 3>&1 1>&2 2>&3', path=EMBEDDED),
 ]  # fmt: skip
 
 
 @pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize("mutant", [pytest.param(one, id=one.name) for one in MUTANTS])
 def test_what_is_broken_is_found(mutant: Broken, run_suite: Runner, tmp_path: Path) -> None:
-    name, template, lines = (
-        ("crun", CRUN, mutant.crun) if mutant.crun else ("containerd", CONTAINERD, mutant.containerd)
-    )
+    if mutant.containerd:
+        name, text = "containerd", CONTAINERD.replace("BROKEN", mutant.containerd)
+    else:
+        name = "runc" if mutant.runc else "crun"
+        text = CRUN.replace("BROKEN", mutant.runc or mutant.crun).replace("REAL", REAL[name])
     program = tmp_path / name
-    program.write_text(template.replace("BROKEN", lines))
+    program.write_text(text)
     program.chmod(0o755)
     check = f"pods/{mutant.kills}"
     only = "-k=" + " or ".join(one.rpartition("::")[2] for one in (WITNESS, check))
 
     ran = run_suite(
-        REPOSITORY / "suites" / "pods", only, f"--component={name}={program}", runtime=PATH, seconds=240,
+        REPOSITORY / "suites" / "pods", only, f"--component={name}={program}", runtime=mutant.path, seconds=240,
         report_dir=tmp_path / "report",
     )  # fmt: skip
 
