@@ -167,6 +167,7 @@ class RuntimePath:
         lacks: launcher features that this path does not offer.
         rootless_options: of the runtime, where an ordinary user starts it.
         environment: variables that every container gets, where the runtime starts nothing without them.
+        service: in ``vms/services``, the daemon that is started; the one called as ``binary`` where empty.
         runtime: low-level runtime that the launcher hands containers to, where it is not the launcher's own.
         embedded: the engine is a program in the image.
         components: Debian packages (or components) whose versions belong in a record.
@@ -189,6 +190,7 @@ class RuntimePath:
     rootless_options: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
     runtime: str = ""
+    service: str = ""
     embedded: Embedded | None = None
     file: Path = Path()
     line: int = 0

@@ -38,7 +38,7 @@ SETS_VARIABLES = {
     "containerd": frozenset({"PATH", "HOSTNAME"}),
     "crio": frozenset({"PATH", "HOSTNAME", "HOME", "TERM"}),
 }
-TOOLS = ("crictl", "pinns")
+TOOLS = ("crictl", "pinns", "ctr")
 PAUSE_IMAGE = "localhost/pause:1"
 #: With a PATH, as the one that Kubernetes uses: youki refuses a native container without.
 PAUSE_CONFIG = {"Entrypoint": ["/pause"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}
@@ -50,7 +50,7 @@ LOST_CONNECTIONS = (b"Unavailable", b"connection refused", b"connection error", 
 ENDS_SECONDS = 3.0
 #: Puts an OCI archive into the image store that the CRI runtime uses.
 IMPORTS = {
-    "containerd": "ctr --address=DIRECTORY/containerd.sock --namespace=k8s.io images import --local ARCHIVE",
+    "containerd": "CTR --address=DIRECTORY/containerd.sock --namespace=k8s.io images import --local ARCHIVE",
     "crio": "skopeo --policy=DIRECTORY/policy.json copy --quiet oci-archive:ARCHIVE"
     " containers-storage:[overlay@DIRECTORY/storage+DIRECTORY/run]NAME",
 }
@@ -93,8 +93,9 @@ class Launcher:
             "daemon": self.binary, "program": next(iter(versions.digests)), "interpreter": hook[0],
             "hook": '","'.join(hook), **self.tools,
         }  # fmt: skip
-        wanted = services.description(self.path.binary).values
-        self.service = services.need(self.node, self.path.binary, **{name: known[name] for name in wanted})
+        service = self.path.service or self.path.binary
+        wanted = services.description(service).values
+        self.service = services.need(self.node, service, **{name: known[name] for name in wanted})
         return versions
 
     @property
@@ -133,7 +134,7 @@ class Launcher:
 
     def _import(self, rootfs: str, name: str, config: dict[str, Any]) -> None:
         archive = f"{self.service.directory}/image.tar"
-        known = {"DIRECTORY": self.service.directory, "ARCHIVE": archive, "NAME": name}
+        known = {"DIRECTORY": self.service.directory, "ARCHIVE": archive, "NAME": name, "CTR": self.tools["ctr"]}
         words = IMPORTS[self.path.binary].split()
         for key, value in known.items():
             words = [word.replace(key, value) for word in words]
