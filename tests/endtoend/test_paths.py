@@ -78,7 +78,6 @@ def affordable(path: str) -> bool:
         "youki-native",
         "embedded-wasmtime-runc",
         "podman-crun-wasmedge",
-        "ctr-crun-wasmedge",
     ],
 )
 def test_a_path_shows_nothing_unexpected(run_suite: Runner, path: str) -> None:

@@ -79,6 +79,8 @@ OF_CTR: dict[str, tuple[str, frozenset[str]]] = {
 }  # fmt: skip
 ENGINES = {"podman": MUTANTS, "docker": MUTANTS, "ctr": MUTANTS | OF_CTR}
 SECONDS = 240
+#: ctr now and then loses the last lines of a guest (docs/paths.md): a surprise is tried again.
+ATTEMPTS = 2
 
 
 def run_mutant(engine: str, name: str, place: Path) -> dict[str, str]:
@@ -99,6 +101,23 @@ def run_mutant(engine: str, name: str, place: Path) -> dict[str, str]:
     return {short: judged[check] for short, check in CHECKS.items()}
 
 
+def red(judged: dict[str, str]) -> set[str]:
+    """The checks that turned red, by our short names."""
+    return {short for short, how in judged.items() if how in ("failed", "unexpected-pass")}
+
+
+def tried(engine: str, name: str, place: Path) -> dict[str, str]:
+    """:func:`run_mutant`, again where the mutant did not do what it declares."""
+    judged: dict[str, str] = {}
+    for attempt in range(ATTEMPTS):
+        directory = place / str(attempt)
+        directory.mkdir()
+        judged = run_mutant(engine, name, directory)
+        if red(judged) == ENGINES[engine][name][1]:
+            break
+    return judged
+
+
 Outcome = Callable[[str, str], dict[str, str]]
 
 
@@ -107,7 +126,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """Every mutant of every engine, three at a time, each run once."""
     with ThreadPoolExecutor(3) as pool:
         running = {
-            (engine, name): pool.submit(run_mutant, engine, name, tmp_path_factory.mktemp(f"{engine}-{number}"))
+            (engine, name): pool.submit(tried, engine, name, tmp_path_factory.mktemp(f"{engine}-{number}"))
             for engine, mutants in ENGINES.items()
             for number, name in enumerate(mutants)
         }
@@ -118,6 +137,5 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_engine_turns_red_what_it_breaks_and_nothing_else(outcome: Outcome, engine: str, name: str) -> None:
     judged = outcome(engine, name)
-    red = {short for short, how in judged.items() if how in ("failed", "unexpected-pass")}
-    assert red == ENGINES[engine][name][1], judged
+    assert red(judged) == ENGINES[engine][name][1], judged
     assert set(judged.values()) <= {"passed", "failed", "unexpected-pass", "expected-failure", "fixed"}
