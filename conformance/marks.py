@@ -40,3 +40,12 @@ def soak(test: Test) -> Test:
     """Run the check with ``-m soak`` only: it takes minutes."""
     marked: Test = pytest.mark.soak(test)
     return marked
+
+
+def critest(group: str) -> Callable[[Test], Test]:
+    """Run the check once for each of critest's specs in a group, with ``-m critest`` only: it takes minutes.
+
+    Args:
+        group: of ``specs.yaml`` beside the check; what critest said is the argument ``spec``.
+    """
+    return pytest.mark.critest(group)

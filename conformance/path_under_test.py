@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 
 from testinfra.host import Host
 
-from conformance import launchers, services
+from conformance import cri_specs, launchers, services
 from conformance.build import oci_image
 from conformance.build.oci_image import BuiltImage
-from conformance.errors import InfrastructureError
+from conformance.cri_specs import Spec
+from conformance.errors import InfrastructureError, NotRun
 from conformance.launchers.oci import OciContainer
 from conformance.model import Completed, ContainerSpec, Mount, ProcessSnapshot, RunResult, RuntimePath, Said
 from conformance.node import Node
@@ -46,6 +47,9 @@ class OpenPath:
     brought: bool
     canary: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    #: what critest said of its specs, and why it said nothing
+    specs: Mapping[str, Spec] = field(default_factory=dict)
+    specs_missing: str = ""
 
 
 class PathUnderTest:
@@ -57,6 +61,7 @@ class PathUnderTest:
         self.results: list[RunResult] = []
         self.containers: list[OciContainer] = []
         self.pods: list[Pod] = []
+        self.of_critest: Spec | None = None
         self.observed: dict[str, Any] = {}
         self.commands: list[str] = []
         self._places: list[str] = []
@@ -266,6 +271,30 @@ class PathUnderTest:
         self.pods.append(pod)
         return pod
 
+    def spec_of_critest(self, name: str, chosen: Collection[str], directory: Path) -> Spec:
+        """What critest says of one of its specs.
+
+        Args:
+            name: of the spec.
+            chosen: all that are wanted of this path; they run at the first call.
+            directory: of the lists that critest is run by.
+
+        Raises:
+            InfrastructureError: the first time that critest fails; see :func:`conformance.cri_specs.run`.
+            NotRun: every further time.
+        """
+        opened = self._opened
+        if opened.specs_missing:
+            raise NotRun(f"critest has failed on {self.name}: {opened.specs_missing}")
+        if not opened.specs:
+            try:
+                opened.specs = cri_specs.run(self.launcher, chosen, directory)
+            except InfrastructureError as error:
+                opened.specs_missing = str(error).partition("\n")[0]
+                raise
+        self.of_critest = opened.specs[name]
+        return self.of_critest
+
     def directory(self, files: Mapping[str, str] | None = None) -> str:
         """A fresh directory on the node, to be mounted into a container; holds these files."""
         self._count += 1
@@ -362,6 +391,8 @@ class PathUnderTest:
             }
             if errors := [report["errno"] for report in result.reports if report.get("errno")]:
                 last["errors"] = errors
+        if self.of_critest:
+            last |= {"spec": self.of_critest.name, "at": self.of_critest.at, "said": self.of_critest.said}
         if self.unproven():
             last["unproven"] = True  # never what an expectation means, unless it pins it
         return {**last, **self.observed}
@@ -394,7 +425,8 @@ class PathUnderTest:
     def all_commands(self) -> list[str]:
         """Every command of the check, in order as far as containers overlap."""
         own = (c for container in self.containers for c in container.commands)
-        return [*self.commands, *own, *(c for pod in self.pods for c in pod.commands)]
+        specs = [self.of_critest.command] if self.of_critest else []
+        return [*self.commands, *specs, *own, *(c for pod in self.pods for c in pod.commands)]
 
     def reboot_node(self) -> None:
         """Restart the node as a power failure would; files stay, processes and what lies in memory do not.

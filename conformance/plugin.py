@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from conformance import brought, catalogue, explanation, record, services
+from conformance import brought, catalogue, cri_specs, explanation, record, services
 from conformance.build.cache import silent
 from conformance.build.guests import corpus
 from conformance.errors import InfrastructureError, NotRun, UsageError
@@ -41,6 +41,8 @@ LETTERS = {
 LEAST_FREE_BYTES = 256 << 10
 #: The node fact of a machine that a check may restart.
 REBOOT = "reboot"
+#: Marks of checks that have to be asked for.
+LONG = ("soak", "critest")
 RUN = pytest.StashKey[Run]()
 SKIP_REASON = pytest.StashKey[SkipReason]()
 
@@ -91,6 +93,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "needs(*features): skipped on a path without these",
         "needs_node(*facts): skipped on a node where one is not true",
         "soak: takes minutes; run with -m soak only",
+        "critest(group): once for each spec of critest's in a group; run with -m critest only",
     ):
         config.addinivalue_line("markers", line)
     root = catalogue.suite_root(config.args, config.invocation_params.dir)
@@ -102,6 +105,9 @@ def pytest_configure(config: pytest.Config) -> None:
     paths = _usage(read.select_paths, patterns, controls=not config.getoption("no_control"))
     _usage(testbed, config.getoption("testbed"))
     directory = config.getoption("workloads")
+    asked = "critest" in config.getoption("markexpr")
+    if asked and (worker_input is not None or getattr(config.option, "numprocesses", None)):
+        raise pytest.UsageError("-m critest: critest runs once for a path; leave out -n")
     run = Run(
         catalogue=read,
         rootdir=config.rootpath,
@@ -112,6 +118,7 @@ def pytest_configure(config: pytest.Config) -> None:
         strict=bool(config.getini("strict")),
         keep=config.getoption("keep"),
         provision=config.getoption("provision"),
+        also_needed=(cri_specs.COMPONENT,) if asked else (),
         may_reboot=_usage(
             may_reboot,
             config.getoption("testbed"),
@@ -158,6 +165,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("path", run.paths, indirect=True, ids=[p.name for p in run.paths])
     if "user_workload" in metafunc.fixturenames and run.workloads:
         metafunc.parametrize("user_workload", run.workloads, ids=[w.name for w in run.workloads])
+    if mark := metafunc.definition.get_closest_marker("critest"):
+        specs = _usage(cri_specs.listed, metafunc.definition.path.parent / cri_specs.LISTED).of(*mark.args)
+        metafunc.parametrize("spec", specs, indirect=True, ids=specs)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -169,7 +179,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item
         for item in items
         if ("user_workload" in getattr(item, "fixturenames", ()) and not run.workloads)
-        or ("soak" not in config.getoption("markexpr") and item.get_closest_marker("soak"))
+        or any(name not in config.getoption("markexpr") and item.get_closest_marker(name) for name in LONG)
     ]
     if unused:
         items[:] = [item for item in items if item not in unused]
@@ -218,6 +228,34 @@ def _under_test(
     before = opened.node.busy_seconds
     under_test.clean_up()
     request.node.stash[record.CLEANING_SECONDS] = opened.node.busy_seconds - before
+
+
+@pytest.fixture
+def spec(request: pytest.FixtureRequest, path: PathUnderTest) -> cri_specs.Spec:
+    """What critest says of one of its specs; at the first of a path it runs all that were chosen."""
+    known = cri_specs.listed(request.node.path.parent / cri_specs.LISTED)
+    if request.param in known.unavailable:
+        _skip_without(request.node, [request.param], SkipReason.UNAVAILABLE, f"{known.unavailable[request.param]}:")
+    found = path.spec_of_critest(request.param, _chosen_specs(request, path), request.node.path.parent)
+    if found.state == "skipped":
+        request.node.stash[SKIP_REASON] = SkipReason.UNSUPPORTED
+        pytest.skip(f"{SkipReason.UNSUPPORTED}: critest skips it: {found.said}")
+    return found
+
+
+def _chosen_specs(request: pytest.FixtureRequest, path: PathUnderTest) -> list[str]:
+    """The specs that this run wants of a path and its node can have."""
+    run = run_of(request.config)
+    assert run is not None
+    found = []
+    for item in request.session.items:
+        chosen = getattr(item, "callspec", None)
+        if chosen is None or "spec" not in chosen.params or chosen.params["path"].name != path.name:
+            continue
+        check = run.catalogue.checks[run.split(item.nodeid)[0]]
+        if all(_fact(path.node.facts, fact) for fact in check.needs_node):
+            found.append(chosen.params["spec"])
+    return found
 
 
 def _skip_without(item: pytest.Item, absent: Any, reason: SkipReason, text: str) -> None:

@@ -96,6 +96,9 @@ def _add_evidence(row: dict[str, Any], under_test: PathUnderTest) -> None:
     if ended:
         row["times"]["first_output_seconds"] = ended[-1].first_output_seconds
         row["streams"] = {"stdout": stream(ended[-1].stdout), "stderr": stream(ended[-1].stderr)}
+    if under_test.of_critest:
+        row["times"]["container_seconds"] = round(under_test.of_critest.seconds, 6)
+        row["streams"]["stdout"] = stream(under_test.of_critest.output.encode())
     peaks = [r.memory_peak_bytes for r in under_test.results if r.memory_peak_bytes]
     row["memory_peak_bytes"] = max(peaks, default=None)
 

@@ -29,6 +29,8 @@ class Run:
     strict: bool
     keep: bool
     provision: bool = False
+    #: components beside those of the paths
+    also_needed: tuple[str, ...] = ()
     may_reboot: bool = False
     session: Session | None = None
     corpus: Corpus | None = None
@@ -45,7 +47,7 @@ class Run:
 
     def needed(self) -> list[str]:
         """Components of ours that the chosen paths need, but for programs that the user brings."""
-        wanted: dict[str, None] = {}
+        wanted = dict.fromkeys(self.also_needed)
         for path in self.paths:
             programs = [name for name in (path.binary, path.runtime) if name in self.brought]
             replaced = {component.program_on_node(path.components, name) for name in programs}

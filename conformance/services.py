@@ -75,7 +75,7 @@ def description(name: str, directory: Path = DESCRIPTIONS) -> Description:
     found = documents.fill(Description, rows[0], path)
     if found.name != name:
         raise UsageError(f"{path}:{rows[0]['__lines__']['name']}: name '{found.name}' differs from the file's name")
-    known = {"directory", *network_of(""), *found.values}
+    known = {"directory", "registry", *network_of(""), *found.values}
     texts = [*found.command, *found.ready, *(text for file in found.files for text in (file.path, file.text))]
     for wrong in sorted({name for text in texts for name in _PLACEHOLDER.findall(text)} - known):
         raise UsageError(f"{path}:1: nothing stands for '@{wrong}@'; known: {', '.join(sorted(known))}")
@@ -195,7 +195,8 @@ class Service:
         return answer.blobs[0].decode("utf-8", "backslashreplace").strip()
 
     def _filled(self, text: str) -> str:
-        known = {"directory": self.directory, **network_of(self.directory), **self.values}
+        registry = f"127.0.0.1:{registry_port(self.node.session)}"
+        known = {"directory": self.directory, "registry": registry, **network_of(self.directory), **self.values}
         return _PLACEHOLDER.sub(lambda found: known[found[1]], text)
 
 

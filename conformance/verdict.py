@@ -47,16 +47,20 @@ class Verdict:
     expectation: Expectation | None = None
 
 
-def applicable(expectations: Iterable[Expectation], check: str, situation: Situation) -> Expectation | None:
+def applicable(
+    expectations: Iterable[Expectation], check: str, situation: Situation, observed: Mapping[str, Any]
+) -> Expectation | None:
     """The first expectation about this check on this path, these versions and this node.
 
-    One about the whole path goes before any other, as long as the path's canary shows what it pins.
+    One that pins a spec of critest's is about that spec only. One about the whole path goes before any
+    other, as long as the path's canary shows what it pins.
     """
     here = [one for one in expectations if _is_about(one, situation)]
     for one in here:
         if one.check == WHOLE_PATH and not differences(one.observed, situation.canary):
             return one
-    return next((one for one in here if one.check == check), None)
+    about = (one for one in here if one.check == check)
+    return next((one for one in about if one.observed.get("spec", observed.get("spec")) == observed.get("spec")), None)
 
 
 def _is_about(one: Expectation, situation: Situation) -> bool:
@@ -102,7 +106,7 @@ def judge(
     """
     if raw in (Raw.ERROR, Raw.NOT_RUN, Raw.SKIPPED):
         return Verdict(Judged(raw.value))
-    entry = None if situation.strict else applicable(expectations, check, situation)
+    entry = None if situation.strict else applicable(expectations, check, situation, observed)
     if raw is Raw.PASSED:
         if observed.get("evidence") == "exit-code-only" and situation.canary.get("exit_42") != 42:
             code = situation.canary.get("exit_42")

@@ -34,7 +34,7 @@ def test_every_service_of_ours_is_described_without_a_mistake(name: str) -> None
         (
             "values: [port]",
             "values: []",
-            "thing.yaml:1: nothing stands for '@port@'; known: bridge, directory, network",
+            "thing.yaml:1: nothing stands for '@port@'; known: bridge, directory, network, registry",
         ),
         ("name: thing", "name: other", "thing.yaml:1: name 'other' differs from the file's name"),
         (

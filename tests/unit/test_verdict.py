@@ -93,8 +93,15 @@ def test_true_is_not_taken_for_1() -> None:
 
 def test_the_first_entry_that_applies_decides() -> None:
     other = replace(KNOWN, affects={"crun": ">=1.22"}, line=9)
-    assert applicable((other, KNOWN), "a.py::test_a", HERE) is KNOWN
-    assert applicable((other,), "a.py::test_a", HERE) is None
+    assert applicable((other, KNOWN), "a.py::test_a", HERE, {}) is KNOWN
+    assert applicable((other,), "a.py::test_a", HERE, {}) is None
+
+
+def test_an_entry_about_one_spec_says_nothing_about_another() -> None:
+    one, two = (replace(KNOWN, observed={"spec": name, "at": "x.go:1"}) for name in "ab")
+    assert applicable((one, two), "a.py::test_a", HERE, {"spec": "b"}) is two
+    assert applicable((one, two), "a.py::test_a", HERE, {"spec": "c"}) is None
+    assert applicable((one, KNOWN), "a.py::test_a", HERE, {}) is KNOWN
 
 
 @pytest.mark.parametrize(

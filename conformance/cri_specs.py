@@ -1,0 +1,390 @@
+"""The specs of critest, cri-tools' own check of a CRI runtime: run by critest itself, told apart here.
+
+critest is run once for a path, as its documentation says
+(https://github.com/kubernetes-sigs/cri-tools/blob/v1.36.0/docs/validation.md), and writes Ginkgo's report
+(https://pkg.go.dev/github.com/onsi/ginkgo/v2/types#Report). What that says of a spec is a :class:`Spec`; what
+keeps it from saying so is raised. The images that the specs pull are made on the node, of BusyBox, and served
+there: the services' configurations send every registry's name to the one on the node.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from conformance import documents, services
+from conformance.build.component import program_on_node
+from conformance.errors import InfrastructureError, UsageError
+from conformance.launchers.crictl import Launcher
+from conformance.model import Completed
+from conformance.node import Node
+from conformance.node import steps as s
+
+#: Beside the checks: critest's specs, and the images that they pull.
+LISTED, IMAGES = "specs.yaml", "images.yaml"
+#: What the images are made of.
+COMPONENT = "busybox"
+#: A native run took 4 minutes; some specs wait for a minute before they fail.
+TIMEOUT_SECONDS = 1500
+COMMAND_TIMEOUT_SECONDS = 60.0
+MAX_REPORT_BYTES = 64 * 1024 * 1024
+LOG_LINES = 20
+#: Ginkgo's states of a spec that was judged; all others mean that it was not.
+JUDGED = ("passed", "failed", "skipped")
+#: What critest shows instead of the registry's name in front of each spec, and labels in its text.
+_DESCRIPTION, _LABEL = "CRI validation", re.compile(r"\[k8s\.io\] | ?\[Conformance\]")
+#: Makes the root file system of the images, in the working directory; $1 is BusyBox.
+_ROOT = r"""
+set -e
+mkdir -p bin etc tmp run var www suid root proc dev sys
+chmod 1777 tmp
+ln -s ../run var/run
+cp "$1" bin/busybox
+bin/busybox --install bin
+# shows whose uid a program has that changes it; the applets give none up
+cp bin/busybox suid/id
+chmod 4755 suid/id
+echo it works >www/index.html
+cat >etc/passwd <<END
+root:x:0:0:root:/root:/bin/sh
+www-data:x:33:33:www-data:/www:/bin/sh
+nobody:x:65534:65534:nobody:/:/bin/sh
+default-user:x:1000:1000::/:/bin/sh
+END
+cat >etc/group <<END
+root:x:0:
+www-data:x:33:
+default-user:x:1000:
+group-defined-in-image:x:50000:default-user
+nogroup:x:65534:
+END
+# A web server that is known by the name and the pid file of another: the specs ask for these.
+# It is a script to the end, because a program is shown by its own name.
+cat >bin/nginx <<END
+#!/bin/sh
+echo \$\$ >/var/run/nginx.pid
+httpd -f -p "\$PORT" -h /www &
+wait
+END
+chmod 755 bin/nginx
+"""
+#: $1: this program's text, $2: root file system, $3: archive, $4: configuration, $5...: where it is pushed.
+_IMAGE = r"""
+python3 -I -S -c "$1" "$2" image "$4" >"$3" && archive=$3 && shift 4
+for name; do
+    skopeo copy --quiet --dest-tls-verify=false "oci-archive:$archive" "docker://$name" || exit
+done
+"""
+#: Removes what a spec that failed has left: pods, mounts below $1, shared memory but that in $2; $3...: crictl.
+_TIDY = r"""
+place=$1 before=$2
+shift 2
+"$@" rmp --all --force
+sed -n "s|^[^ ]* [^ ]* [^ ]* [^ ]* \($place/[^ ]*\) .*|\1|p" /proc/self/mountinfo | sort -r | xargs -r -n1 umount
+for id in $(awk 'NR > 1 { print $2 }' /proc/sysvipc/shm); do
+    case " $before " in *" $id "*) ;; *) ipcrm -m "$id" ;; esac
+done
+"""
+_SEGMENTS = ["awk", 'NR > 1 { printf "%s ", $2 }', "/proc/sysvipc/shm"]
+_ARCHIVE = (Path(__file__).parent / "node" / "oci_archive.py").read_text()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Specs that one check is about.
+
+    Attributes:
+        name: as ``@critest`` spells it.
+        specs: names, without critest's labels.
+    """
+
+    name: str
+    specs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """``specs.yaml``: every spec that critest has.
+
+    Attributes:
+        version: of cri-tools.
+        unavailable: specs that can run on no node of ours, and why.
+    """
+
+    version: str
+    groups: tuple[Group, ...]
+    unavailable: dict[str, str] = field(default_factory=dict)
+    file: Path = Path()
+    line: int = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, in the list's order."""
+        return tuple(name for group in self.groups for name in group.specs)
+
+    def of(self, group: str) -> tuple[str, ...]:
+        """Those of a group.
+
+        Raises:
+            UsageError: no such group; names the nearest.
+        """
+        known = {one.name: one.specs for one in self.groups}
+        if group not in known:
+            close = documents.nearest(group, known)
+            raise UsageError(f"{self.file}:1: no group '{group}'" + (f"; did you mean '{close}'?" if close else ""))
+        return known[group]
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that specs pull.
+
+    Attributes:
+        names: repository and tag, each of them.
+        config: ``config`` of the image's configuration.
+    """
+
+    names: tuple[str, ...]
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What critest says of one of its specs.
+
+    Attributes:
+        state: ``passed``, ``failed`` or ``skipped``.
+        said: the failed assertion's words, or why it was skipped.
+        at: where in critest's sources it failed, ``file:line``.
+        seconds: that it took.
+        output: what it logged.
+        command: that runs it alone.
+    """
+
+    name: str
+    state: str
+    said: str = ""
+    at: str = ""
+    seconds: float = 0.0
+    output: str = ""
+    command: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Assert on this."""
+        return self.state == "passed"
+
+    def __repr__(self) -> str:
+        where = f" at {self.at}" if self.at else ""
+        return f"\n  critest: {self.name}\n  {self.state}{where}: {self.said}\n"
+
+
+@cache
+def listed(file: Path) -> Listed:
+    """Read ``specs.yaml``.
+
+    Raises:
+        UsageError: a mistake in it, a name that is there twice, or one unavailable that is not there.
+    """
+    rows = documents.load(file)
+    if len(rows) != 1:
+        raise UsageError(f"{file}:1: a list of specs is one mapping, found {len(rows)}")
+    found = documents.fill(Listed, rows[0], file)
+    seen: set[str] = set()
+    for name in found.names:
+        if name in seen:
+            raise UsageError(f"{file}:1: the spec '{name}' is there twice")
+        seen.add(name)
+    for name in set(found.unavailable) - seen:
+        close = documents.nearest(name, seen)
+        raise UsageError(f"{file}:1: no spec is named '{name}'" + (f"; did you mean '{close}'?" if close else ""))
+    return found
+
+
+def run(launcher: Launcher, wanted: Collection[str], directory: Path) -> dict[str, Spec]:
+    """Run critest against a path's CRI runtime and handler; nothing of it is left on the node.
+
+    Args:
+        launcher: of the path, looked at.
+        wanted: names of the specs to run.
+        directory: of ``specs.yaml`` and ``images.yaml``.
+
+    Raises:
+        InfrastructureError: its images cannot be made, it or the CRI runtime ended by itself, it judged no spec or
+            not all of them, or its specs are not those listed.
+    """
+    node, known = launcher.node, listed(directory / LISTED)
+    program = program_on_node(launcher.path.components, "critest")
+    _serve_images(node, directory / IMAGES)
+    place = f"{launcher.service.directory}/critest"
+    timeout = int(TIMEOUT_SECONDS * node.pace)
+    base = [
+        "env", f"TMPDIR={place}", program or "critest",
+        f"-runtime-endpoint=unix://{launcher.service.directory}/{launcher.path.binary}.sock",
+        f"-runtime-handler={launcher.handler}", "-ginkgo.no-color", "-ginkgo.seed=1", f"-ginkgo.timeout={timeout}s",
+    ]  # fmt: skip
+    report = f"{place}/report.json"
+    argv = [*base, f"-ginkgo.json-report={report}", *chosen(wanted, known.names)]
+    segments = node.run(_SEGMENTS).stdout.decode()
+    images = _images(launcher)
+    node.batch([s.Remove(place), s.Mkdir(place, 0o755)])
+    try:
+        step = s.Run(
+            ["sh", "-c", 'exec "$@" >"$0" 2>&1', f"{place}/log", *argv], timeout_seconds=TIMEOUT_SECONDS + 60.0
+        )
+        done = node.run(step.argv, timeout_seconds=step.timeout_seconds)
+        launcher.service.check(node.do(launcher.service.has_ended()))
+        answer = node.batch([s.Read(report, MAX_REPORT_BYTES)])[0]
+        if not answer.blobs:
+            tail = node.run(["tail", "-n", str(LOG_LINES), f"{place}/log"]).stdout.decode("utf-8", "backslashreplace")
+            raise InfrastructureError(f"{node.name}: critest made no report ({done.how_it_ended()})\n{tail}")
+        return judged(answer.blobs[0], wanted, known, base, done)
+    finally:
+        if not node.dead:
+            _tidy(launcher, place, segments, images)
+
+
+def chosen(wanted: Collection[str], names: Sequence[str]) -> list[str]:
+    """Options with which critest runs these specs: the shorter list of those to run and those not to.
+
+    >>> chosen(["b c", "a"], ["a", "b c", "d"])
+    ['-ginkgo.skip=^CRI validation d$']
+    >>> chosen(["a"], ["a", "b"])
+    ['-ginkgo.focus=^CRI validation a$']
+    """
+    others = [name for name in names if name not in wanted]
+    if len(others) < len(wanted):
+        return [f"-ginkgo.skip={_pattern(name)}" for name in others]
+    return [f"-ginkgo.focus={_pattern(name)}" for name in names if name in wanted]
+
+
+def _pattern(name: str) -> str:
+    """A regular expression for the whole text of a spec, labels included."""
+    words = [re.escape(word).replace(r"\ ", " ") for word in name.split(" ")]
+    return rf"^{_DESCRIPTION} (\[k8s.io\] )?" + r"( \[Conformance\])? ".join(words) + r"( \[Conformance\])?$"
+
+
+def plain(text: str) -> str:
+    """A spec's text without critest's labels.
+
+    >>> plain("[k8s.io] Multiple Containers [Conformance] when running")
+    'Multiple Containers when running'
+    """
+    return _LABEL.sub("", text)
+
+
+def judged(
+    report: bytes, wanted: Collection[str], known: Listed, base: Sequence[str], done: Completed
+) -> dict[str, Spec]:
+    """What a report of Ginkgo's says of the wanted specs.
+
+    Args:
+        report: JSON.
+        wanted: names of specs that were to run.
+        known: every spec that critest should have.
+        base: the command without the choice of specs.
+        done: how critest ended.
+
+    Raises:
+        InfrastructureError: it is no such report, the suite did not come to its end, a wanted spec was not judged,
+            critest has other specs, or its exit code says otherwise.
+    """
+    try:
+        suites = json.loads(report)
+        nodes = [node for suite in suites for node in suite["SpecReports"] or []]
+        why = [reason for suite in suites for reason in suite["SpecialSuiteFailureReasons"] or []]
+        found = {one.name: one for node in nodes if node["LeafNodeType"] == "It" for one in [_spec(node, base)]}
+        broken = [_said(node) for node in nodes if node["LeafNodeType"] != "It" and node["State"] not in JUDGED[::2]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InfrastructureError(f"critest's report is none: {type(error).__name__}: {error}") from error
+    if why or broken:
+        raise InfrastructureError(f"critest did not come to its end: {'; '.join([*why, *broken])}")
+    others = [name for name in found if name not in known.names and " benchmark " not in name]
+    missing = [name for name in wanted if name not in found]
+    if others or missing:
+        raise InfrastructureError(
+            f"critest's specs are not those of {known.file.name} ({known.version}):"
+            f" {len(others)} not listed, {len(missing)} not there: {', '.join([*others, *missing][:3])}"
+        )
+    unjudged = [name for name in wanted if found[name].state not in JUDGED or _left_out(found[name])]
+    if unjudged:
+        state = found[unjudged[0]].state
+        raise InfrastructureError(f"critest did not judge {len(unjudged)} specs: {unjudged[0]} ({state})")
+    failed = any(found[name].state == "failed" for name in wanted)
+    if done.exit_code != (1 if failed else 0):
+        raise InfrastructureError(f"critest ended with {done.how_it_ended()}, its report has other results")
+    return {name: found[name] for name in wanted}
+
+
+def _left_out(spec: Spec) -> bool:
+    """Ginkgo calls a spec skipped too that was not chosen; one that skips itself says why."""
+    return spec.state == "skipped" and not spec.said
+
+
+def _spec(node: Mapping[str, Any], base: Sequence[str]) -> Spec:
+    name = plain(" ".join([*(node["ContainerHierarchyTexts"] or []), node["LeafNodeText"]]))
+    location = (node.get("Failure") or {}).get("Location") or {}
+    at = f"{Path(location['FileName']).name}:{location['LineNumber']}" if location.get("FileName") else ""
+    output = node.get("CapturedGinkgoWriterOutput", "") + node.get("CapturedStdOutErr", "")
+    return Spec(
+        name, node["State"], _said(node), at, node["RunTime"] / 1e9, output,
+        shlex.join([*base, f"-ginkgo.focus={_pattern(name)}"]),
+    )  # fmt: skip
+
+
+def _said(node: Mapping[str, Any]) -> str:
+    return str((node.get("Failure") or {}).get("Message", "")).strip()
+
+
+# ---- what is served to it
+
+
+def _serve_images(node: Node, file: Path) -> None:
+    """Make the images on the node and push them into its registry; once a session.
+
+    Raises:
+        InfrastructureError: something of that fails; with its own words.
+    """
+    place = f"{node.directory}/critest-images"
+    registry = services.need(node, "registry", port=str(services.registry_port(node.session)))
+    if node.do(s.Has(f"{place}/served")).fields["there"]:
+        return
+    busybox = program_on_node([COMPONENT], "busybox")
+    images = [documents.fill(Image, row, file) for row in documents.load(file)]
+    root = f"{place}/root"
+    runs = [s.Run(["sh", "-c", _ROOT, "sh", busybox], cwd=root, timeout_seconds=COMMAND_TIMEOUT_SECONDS)]
+    for image in images:
+        # a label, so that images of one configuration differ
+        config = json.dumps({**image.config, "Labels": {"name": image.names[0]}})
+        pushed = [f"127.0.0.1:{registry.values['port']}/{name}" for name in image.names]
+        argv = ["sh", "-c", _IMAGE, "sh", _ARCHIVE, root, f"{place}/image.tar", config, *pushed]
+        runs.append(s.Run(argv, timeout_seconds=COMMAND_TIMEOUT_SECONDS))
+    _, *answers = node.batch([s.Mkdir(root), *runs, s.Write(f"{place}/served", b"")])
+    for answer in answers:
+        if answer.error or answer.fields.get("exit_code", 0) != 0:
+            said = answer.blobs[1].decode("utf-8", "replace").strip()[-300:] if len(answer.blobs) > 1 else answer.error
+            node.batch([s.Remove(place)])
+            raise InfrastructureError(f"{node.name}: cannot make critest's images: {said}")
+
+
+# ---- what it leaves
+
+
+def _images(launcher: Launcher) -> set[str]:
+    done = launcher.node.run([*launcher.crictl, "images", "--quiet", "--no-trunc"])
+    return set(done.stdout.decode().split())
+
+
+def _tidy(launcher: Launcher, place: str, segments: str, before: Iterable[str]) -> None:
+    argv = ["sh", "-c", _TIDY, "sh", place, segments.strip(), *launcher.crictl]
+    launcher.node.run(argv, timeout_seconds=COMMAND_TIMEOUT_SECONDS)
+    new = sorted(_images(launcher) - set(before))
+    if new:
+        launcher.node.run([*launcher.crictl, "rmi", *new], timeout_seconds=COMMAND_TIMEOUT_SECONDS)
+    launcher.node.batch([s.Remove(place)])
