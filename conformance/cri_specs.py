@@ -37,6 +37,9 @@ MAX_REPORT_BYTES = 64 * 1024 * 1024
 LOG_LINES = 20
 #: Ginkgo's states of a spec that was judged; all others mean that it was not.
 JUDGED = ("passed", "failed", "skipped")
+#: Pointers, UUIDs, ids, measured seconds.
+_NEW_EACH_TIME = re.compile(r"0x[0-9a-f]{5,}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{12,}|\d+\.\d{3}s")
+MAX_SAID = 400
 #: What critest shows instead of the registry's name in front of each spec, and labels in its text.
 _DESCRIPTION, _LABEL = "CRI validation", re.compile(r"\[k8s\.io\] | ?\[Conformance\]")
 #: Makes the root file system of the images, in the working directory; $1 is BusyBox.
@@ -160,7 +163,7 @@ class Spec:
 
     Attributes:
         state: ``passed``, ``failed`` or ``skipped``.
-        said: the failed assertion's words, or why it was skipped.
+        said: the failed assertion's words, or why it was skipped; what differs from run to run is left out.
         at: where in critest's sources it failed, ``file:line``.
         seconds: that it took.
         output: what it logged.
@@ -176,13 +179,9 @@ class Spec:
     command: str = ""
 
     @property
-    def passed(self) -> bool:
-        """Assert on this."""
-        return self.state == "passed"
-
-    def __repr__(self) -> str:
-        where = f" at {self.at}" if self.at else ""
-        return f"\n  critest: {self.name}\n  {self.state}{where}: {self.said}\n"
+    def failure(self) -> str:
+        """Where it failed and what was said; empty where it passed. Assert on this."""
+        return "" if self.state == "passed" else f"{self.at}: {self.said}"
 
 
 @cache
@@ -339,7 +338,9 @@ def _spec(node: Mapping[str, Any], base: Sequence[str]) -> Spec:
 
 
 def _said(node: Mapping[str, Any]) -> str:
-    return str((node.get("Failure") or {}).get("Message", "")).strip()
+    words = " ".join(str((node.get("Failure") or {}).get("Message", "")).split())
+    said = _NEW_EACH_TIME.sub("…", words)
+    return said if len(said) <= MAX_SAID else f"{said[:MAX_SAID]}…"
 
 
 # ---- what is served to it

@@ -44,10 +44,16 @@ GREEN, RED, LEFT_OUT = node(GOOD, "passed"), node(BAD, "failed", "Expected 0\nto
 
 def test_each_spec_has_its_own_verdict() -> None:
     found = judged(report(GREEN, RED, LEFT_OUT), 1)
-    assert found[GOOD].passed
-    assert not found[BAD].passed
-    assert (found[BAD].said, found[BAD].at, found[BAD].seconds) == ("Expected 0\nto equal 1", "pod.go:7", 1.5)
+    assert found[GOOD].failure == ""
+    assert found[BAD].failure == "pod.go:7: Expected 0 to equal 1"
+    assert found[BAD].seconds == 1.5
     assert list(found) == [GOOD, BAD]
+
+
+def test_what_differs_from_run_to_run_is_left_out() -> None:
+    words = "Timed out after 60.002s. <*url.Error | 0xf61c01ed8c0>: container 0123456789abcdef gone"
+    found = judged(report(GREEN, node(BAD, "failed", words), LEFT_OUT), 1)
+    assert found[BAD].said == "Timed out after …. <*url.Error | …>: container … gone"
 
 
 def test_a_spec_that_skips_itself_says_why() -> None:
