@@ -21,11 +21,13 @@ from typing import Any
 from conformance import documents, services
 from conformance.build.component import program_on_node
 from conformance.errors import InfrastructureError, UsageError
-from conformance.launchers.crictl import Launcher
+from conformance.launchers.crictl import HANDLER, Launcher
 from conformance.model import Completed
 from conformance.node import Node
 from conformance.node import steps as s
 
+#: CRI-O's handler for nodes that may not lower oom_score_adj; containerd has a setting for them.
+UNADJUSTED = f"{HANDLER}-unadjusted"
 #: Beside the checks: critest's specs, and the images that they pull.
 LISTED, IMAGES = "specs.yaml", "images.yaml"
 #: What the images are made of.
@@ -40,8 +42,8 @@ JUDGED = ("passed", "failed", "skipped")
 #: Pointers, UUIDs, ids, measured seconds.
 _NEW_EACH_TIME = re.compile(r"0x[0-9a-f]{5,}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{12,}|\d+\.\d{3}s")
 MAX_SAID = 400
-#: What critest shows instead of the registry's name in front of each spec, and labels in its text.
-_DESCRIPTION, _LABEL = "CRI validation", re.compile(r"\[k8s\.io\] | ?\[Conformance\]")
+#: What stands before each spec in Ginkgo's eyes, and the label that marks some.
+_DESCRIPTION, _PREFIX, _LABEL = "CRI validation", "[k8s.io] ", " [Conformance]"
 #: Makes the root file system of the images, in the working directory; $1 is BusyBox.
 _ROOT = r"""
 set -e
@@ -104,7 +106,7 @@ class Group:
 
     Attributes:
         name: as ``@critest`` spells it.
-        specs: names, without critest's labels.
+        specs: their texts, as critest has them.
     """
 
     name: str
@@ -117,7 +119,7 @@ class Listed:
 
     Attributes:
         version: of cri-tools.
-        unavailable: specs that can run on no node of ours, and why.
+        unavailable: texts of specs that can run on no node of ours, and why.
     """
 
     version: str
@@ -127,8 +129,8 @@ class Listed:
     line: int = 0
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """All of them, in the list's order."""
+    def texts(self) -> tuple[str, ...]:
+        """The texts of all of them, in the list's order."""
         return tuple(name for group in self.groups for name in group.specs)
 
     def of(self, group: str) -> tuple[str, ...]:
@@ -196,7 +198,7 @@ def listed(file: Path) -> Listed:
         raise UsageError(f"{file}:1: a list of specs is one mapping, found {len(rows)}")
     found = documents.fill(Listed, rows[0], file)
     seen: set[str] = set()
-    for name in found.names:
+    for name in found.texts:
         if name in seen:
             raise UsageError(f"{file}:1: the spec '{name}' is there twice")
         seen.add(name)
@@ -211,7 +213,7 @@ def run(launcher: Launcher, wanted: Collection[str], directory: Path) -> dict[st
 
     Args:
         launcher: of the path, looked at.
-        wanted: names of the specs to run.
+        wanted: texts of the specs to run.
         directory: of ``specs.yaml`` and ``images.yaml``.
 
     Raises:
@@ -222,14 +224,17 @@ def run(launcher: Launcher, wanted: Collection[str], directory: Path) -> dict[st
     program = program_on_node(launcher.path.components, "critest")
     _serve_images(node, directory / IMAGES)
     place = f"{launcher.service.directory}/critest"
+    handler = launcher.handler
+    if launcher.path.binary == "crio" and not node.facts["cap_sys_resource"]:
+        handler = UNADJUSTED
     timeout = int(TIMEOUT_SECONDS * node.pace)
     base = [
         "env", f"TMPDIR={place}", program or "critest",
         f"-runtime-endpoint=unix://{launcher.service.directory}/{launcher.path.binary}.sock",
-        f"-runtime-handler={launcher.handler}", "-ginkgo.no-color", "-ginkgo.seed=1", f"-ginkgo.timeout={timeout}s",
+        f"-runtime-handler={handler}", "-ginkgo.no-color", "-ginkgo.seed=1", f"-ginkgo.timeout={timeout}s",
     ]  # fmt: skip
     report = f"{place}/report.json"
-    argv = [*base, f"-ginkgo.json-report={report}", *chosen(wanted, known.names)]
+    argv = [*base, f"-ginkgo.json-report={report}", *chosen(wanted, known.texts)]
     segments = node.run(_SEGMENTS).stdout.decode()
     images = _images(launcher)
     node.batch([s.Remove(place), s.Mkdir(place, 0o755)])
@@ -249,33 +254,30 @@ def run(launcher: Launcher, wanted: Collection[str], directory: Path) -> dict[st
             _tidy(launcher, place, segments, images)
 
 
-def chosen(wanted: Collection[str], names: Sequence[str]) -> list[str]:
+def chosen(wanted: Collection[str], texts: Sequence[str]) -> list[str]:
     """Options with which critest runs these specs: the shorter list of those to run and those not to.
 
-    >>> chosen(["b c", "a"], ["a", "b c", "d"])
-    ['-ginkgo.skip=^CRI validation d$']
-    >>> chosen(["a"], ["a", "b"])
-    ['-ginkgo.focus=^CRI validation a$']
+    >>> chosen(["b c", "a"], ["a", "b c", "d [x]"])
+    ['-ginkgo.skip=^CRI validation \\\\[k8s\\\\.io\\\\] d \\\\[x\\\\]$']
     """
-    others = [name for name in names if name not in wanted]
+    others = [text for text in texts if text not in wanted]
     if len(others) < len(wanted):
-        return [f"-ginkgo.skip={_pattern(name)}" for name in others]
-    return [f"-ginkgo.focus={_pattern(name)}" for name in names if name in wanted]
+        return [f"-ginkgo.skip={_pattern(text)}" for text in others]
+    return [f"-ginkgo.focus={_pattern(text)}" for text in texts if text in wanted]
 
 
-def _pattern(name: str) -> str:
-    """A regular expression for the whole text of a spec, labels included."""
-    words = [re.escape(word).replace(r"\ ", " ") for word in name.split(" ")]
-    return rf"^{_DESCRIPTION} (\[k8s.io\] )?" + r"( \[Conformance\])? ".join(words) + r"( \[Conformance\])?$"
+def _pattern(text: str) -> str:
+    words = re.escape(f"{_DESCRIPTION} {_PREFIX}{text}").replace("\\ ", " ")
+    return f"^{words}$"
 
 
 def plain(text: str) -> str:
-    """A spec's text without critest's labels.
+    """A spec's text without label, as records and expectations name it.
 
-    >>> plain("[k8s.io] Multiple Containers [Conformance] when running")
+    >>> plain("Multiple Containers [Conformance] when running")
     'Multiple Containers when running'
     """
-    return _LABEL.sub("", text)
+    return text.replace(_LABEL, "")
 
 
 def judged(
@@ -285,7 +287,7 @@ def judged(
 
     Args:
         report: JSON.
-        wanted: names of specs that were to run.
+        wanted: texts of specs that were to run.
         known: every spec that critest should have.
         base: the command without the choice of specs.
         done: how critest ended.
@@ -298,13 +300,13 @@ def judged(
         suites = json.loads(report)
         nodes = [node for suite in suites for node in suite["SpecReports"] or []]
         why = [reason for suite in suites for reason in suite["SpecialSuiteFailureReasons"] or []]
-        found = {one.name: one for node in nodes if node["LeafNodeType"] == "It" for one in [_spec(node, base)]}
+        found = {_text(node): _spec(node, base) for node in nodes if node["LeafNodeType"] == "It"}
         broken = [_said(node) for node in nodes if node["LeafNodeType"] != "It" and node["State"] not in JUDGED[::2]]
     except (ValueError, KeyError, TypeError) as error:
         raise InfrastructureError(f"critest's report is none: {type(error).__name__}: {error}") from error
     if why or broken:
         raise InfrastructureError(f"critest did not come to its end: {'; '.join([*why, *broken])}")
-    others = [name for name in found if name not in known.names and " benchmark " not in name]
+    others = [name for name in found if name not in known.texts and " benchmark " not in name]
     missing = [name for name in wanted if name not in found]
     if others or missing:
         raise InfrastructureError(
@@ -327,14 +329,18 @@ def _left_out(spec: Spec) -> bool:
 
 
 def _spec(node: Mapping[str, Any], base: Sequence[str]) -> Spec:
-    name = plain(" ".join([*(node["ContainerHierarchyTexts"] or []), node["LeafNodeText"]]))
+    text = _text(node)
     location = (node.get("Failure") or {}).get("Location") or {}
     at = f"{Path(location['FileName']).name}:{location['LineNumber']}" if location.get("FileName") else ""
     output = node.get("CapturedGinkgoWriterOutput", "") + node.get("CapturedStdOutErr", "")
     return Spec(
-        name, node["State"], _said(node), at, node["RunTime"] / 1e9, output,
-        shlex.join([*base, f"-ginkgo.focus={_pattern(name)}"]),
+        plain(text), node["State"], _said(node), at, node["RunTime"] / 1e9, output,
+        shlex.join([*base, f"-ginkgo.focus={_pattern(text)}"]),
     )  # fmt: skip
+
+
+def _text(node: Mapping[str, Any]) -> str:
+    return " ".join([*(node["ContainerHierarchyTexts"] or []), node["LeafNodeText"]]).removeprefix(_PREFIX)
 
 
 def _said(node: Mapping[str, Any]) -> str:

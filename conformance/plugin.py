@@ -167,7 +167,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("user_workload", run.workloads, ids=[w.name for w in run.workloads])
     if mark := metafunc.definition.get_closest_marker("critest"):
         specs = _usage(cri_specs.listed, metafunc.definition.path.parent / cri_specs.LISTED).of(*mark.args)
-        metafunc.parametrize("spec", specs, indirect=True, ids=specs)
+        metafunc.parametrize("spec", specs, indirect=True, ids=[cri_specs.plain(text) for text in specs])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
