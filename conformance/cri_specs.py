@@ -35,6 +35,8 @@ COMPONENT = "busybox"
 #: A native run took 4 minutes; some specs wait for a minute before they fail.
 TIMEOUT_SECONDS = 1500
 COMMAND_TIMEOUT_SECONDS = 60.0
+#: One of the images, by a name that no registry has but the node's own.
+PROBE = "elsewhere.example.io/pause:3.9"
 MAX_REPORT_BYTES = 64 * 1024 * 1024
 LOG_LINES = 20
 #: Ginkgo's states of a spec that was judged; all others mean that it was not.
@@ -74,6 +76,7 @@ END
 cat >bin/nginx <<END
 #!/bin/sh
 echo \$\$ >/var/run/nginx.pid
+trap 'kill \$!; exit' TERM
 httpd -f -p "\$PORT" -h /www &
 wait
 END
@@ -86,17 +89,27 @@ for name; do
     skopeo copy --quiet --dest-tls-verify=false "oci-archive:$archive" "docker://$name" || exit
 done
 """
-#: Removes what a spec that failed has left: pods, mounts below $1, shared memory but that in $2; $3...: crictl.
-_TIDY = r"""
-place=$1 before=$2
-shift 2
+#: What kube-proxy does on a node so that a pod's port is reached from the node's own loopback. Prints what
+#: :data:`_AFTER` has to know: how that was before, and the segments of shared memory that there are.
+_BEFORE = r"""
+cat /proc/sys/net/ipv4/conf/all/route_localnet
+awk 'NR > 1 { printf "%s ", $2 }' /proc/sysvipc/shm
+echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet
+iptables -t nat -A POSTROUTING -s 127.0.0.0/8 ! -d 127.0.0.0/8 -j MASQUERADE
+"""
+#: Undoes that and removes what a spec that failed has left: pods, mounts below $1, shared memory but that in $3;
+#: $2: the setting as it was, $4...: crictl.
+_AFTER = r"""
+place=$1 setting=$2 before=$3
+shift 3
 "$@" rmp --all --force
+iptables -t nat -D POSTROUTING -s 127.0.0.0/8 ! -d 127.0.0.0/8 -j MASQUERADE
+echo "$setting" >/proc/sys/net/ipv4/conf/all/route_localnet
 sed -n "s|^[^ ]* [^ ]* [^ ]* [^ ]* \($place/[^ ]*\) .*|\1|p" /proc/self/mountinfo | sort -r | xargs -r -n1 umount
 for id in $(awk 'NR > 1 { print $2 }' /proc/sysvipc/shm); do
     case " $before " in *" $id "*) ;; *) ipcrm -m "$id" ;; esac
 done
 """
-_SEGMENTS = ["awk", 'NR > 1 { printf "%s ", $2 }', "/proc/sysvipc/shm"]
 _ARCHIVE = (Path(__file__).parent / "node" / "oci_archive.py").read_text()
 
 
@@ -235,14 +248,13 @@ def run(launcher: Launcher, wanted: Collection[str], directory: Path) -> dict[st
     ]  # fmt: skip
     report = f"{place}/report.json"
     argv = [*base, f"-ginkgo.json-report={report}", *chosen(wanted, known.texts)]
-    segments = node.run(_SEGMENTS).stdout.decode()
     images = _images(launcher)
+    before = node.run(["sh", "-c", _BEFORE]).stdout.decode().partition("\n")
     node.batch([s.Remove(place), s.Mkdir(place, 0o755)])
     try:
-        step = s.Run(
-            ["sh", "-c", 'exec "$@" >"$0" 2>&1', f"{place}/log", *argv], timeout_seconds=TIMEOUT_SECONDS + 60.0
-        )
-        done = node.run(step.argv, timeout_seconds=step.timeout_seconds)
+        _try_to_pull(launcher)
+        logged = ["sh", "-c", 'exec "$@" >"$0" 2>&1', f"{place}/log", *argv]
+        done = node.run(logged, timeout_seconds=TIMEOUT_SECONDS + COMMAND_TIMEOUT_SECONDS)
         launcher.service.check(node.do(launcher.service.has_ended()))
         answer = node.batch([s.Read(report, MAX_REPORT_BYTES)])[0]
         if not answer.blobs:
@@ -251,7 +263,7 @@ def run(launcher: Launcher, wanted: Collection[str], directory: Path) -> dict[st
         return judged(answer.blobs[0], wanted, known, base, done)
     finally:
         if not node.dead:
-            _tidy(launcher, place, segments, images)
+            _tidy(launcher, place, (before[0], before[2].strip()), images)
 
 
 def chosen(wanted: Collection[str], texts: Sequence[str]) -> list[str]:
@@ -300,7 +312,7 @@ def judged(
         suites = json.loads(report)
         nodes = [node for suite in suites for node in suite["SpecReports"] or []]
         why = [reason for suite in suites for reason in suite["SpecialSuiteFailureReasons"] or []]
-        found = {_text(node): _spec(node, base) for node in nodes if node["LeafNodeType"] == "It"}
+        found = {text_of(node): _spec(node, base) for node in nodes if node["LeafNodeType"] == "It"}
         broken = [_said(node) for node in nodes if node["LeafNodeType"] != "It" and node["State"] not in JUDGED[::2]]
     except (ValueError, KeyError, TypeError) as error:
         raise InfrastructureError(f"critest's report is none: {type(error).__name__}: {error}") from error
@@ -329,7 +341,7 @@ def _left_out(spec: Spec) -> bool:
 
 
 def _spec(node: Mapping[str, Any], base: Sequence[str]) -> Spec:
-    text = _text(node)
+    text = text_of(node)
     location = (node.get("Failure") or {}).get("Location") or {}
     at = f"{Path(location['FileName']).name}:{location['LineNumber']}" if location.get("FileName") else ""
     output = node.get("CapturedGinkgoWriterOutput", "") + node.get("CapturedStdOutErr", "")
@@ -339,12 +351,14 @@ def _spec(node: Mapping[str, Any], base: Sequence[str]) -> Spec:
     )  # fmt: skip
 
 
-def _text(node: Mapping[str, Any]) -> str:
+def text_of(node: Mapping[str, Any]) -> str:
+    """The text of a spec of Ginkgo's report, as ``specs.yaml`` has it."""
     return " ".join([*(node["ContainerHierarchyTexts"] or []), node["LeafNodeText"]]).removeprefix(_PREFIX)
 
 
 def _said(node: Mapping[str, Any]) -> str:
     words = " ".join(str((node.get("Failure") or {}).get("Message", "")).split())
+    words = words.partition(" Unexpected error:")[0]  # the same again, with the error's type and fields
     said = _NEW_EACH_TIME.sub("…", words)
     return said if len(said) <= MAX_SAID else f"{said[:MAX_SAID]}…"
 
@@ -380,6 +394,19 @@ def _serve_images(node: Node, file: Path) -> None:
             raise InfrastructureError(f"{node.name}: cannot make critest's images: {said}")
 
 
+def _try_to_pull(launcher: Launcher) -> None:
+    """Pull one image by the name of a registry elsewhere: where that fails, specs would say nothing of the runtime.
+
+    Raises:
+        InfrastructureError: it fails; with crictl's own words.
+    """
+    done = launcher.node.run([*launcher.crictl, "pull", PROBE], timeout_seconds=COMMAND_TIMEOUT_SECONDS)
+    if not done.ok:
+        launcher.look_at_daemon(done)
+        said = done.stderr.decode("utf-8", "replace").strip()[-300:] or done.how_it_ended()
+        raise InfrastructureError(f"{launcher.node.name}: critest's images cannot be pulled: {said}")
+
+
 # ---- what it leaves
 
 
@@ -388,10 +415,10 @@ def _images(launcher: Launcher) -> set[str]:
     return set(done.stdout.decode().split())
 
 
-def _tidy(launcher: Launcher, place: str, segments: str, before: Iterable[str]) -> None:
-    argv = ["sh", "-c", _TIDY, "sh", place, segments.strip(), *launcher.crictl]
+def _tidy(launcher: Launcher, place: str, before: tuple[str, str], images: Iterable[str]) -> None:
+    argv = ["sh", "-c", _AFTER, "sh", place, *before, *launcher.crictl]
     launcher.node.run(argv, timeout_seconds=COMMAND_TIMEOUT_SECONDS)
-    new = sorted(_images(launcher) - set(before))
+    new = sorted(_images(launcher) - set(images))
     if new:
         launcher.node.run([*launcher.crictl, "rmi", *new], timeout_seconds=COMMAND_TIMEOUT_SECONDS)
     launcher.node.batch([s.Remove(place)])
