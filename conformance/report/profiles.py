@@ -22,6 +22,8 @@ AREAS: dict[str, tuple[str, ...]] = {
     "annotations": ("side-car mix",),
     "bad input": ("job",),
     "container": ("job", "service"),
+    # native containers on every path: says nothing about running Wasm
+    "critest": (),
     "detection": ("side-car mix",),
     "exit codes": ("job",),
     "hooks": ("service",),

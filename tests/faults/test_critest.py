@@ -31,9 +31,10 @@ def critest(run_suite: Runner, tmp_path: Path, broken: str) -> Ran:
     program = tmp_path / "runc"
     program.write_text(RUNC.replace("BROKEN", broken))
     program.chmod(0o755)
+    three = "-k=about_networks and (hostname or DNS) or about_pods and running"
     return run_suite(
-        REPOSITORY / "suites" / "critest", "-m=critest", "-k=about_networks and (hostname or DNS) or about_pods and running",
-        f"--component=runc={program}", runtime=PATH, report_dir=tmp_path / "report", seconds=240,
+        REPOSITORY / "suites" / "critest", "-m=critest", three, f"--component=runc={program}", runtime=PATH,
+        report_dir=tmp_path / "report", seconds=240,
     )  # fmt: skip
 
 
