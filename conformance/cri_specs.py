@@ -82,13 +82,6 @@ wait
 END
 chmod 755 bin/nginx
 """
-#: $1: this program's text, $2: root file system, $3: archive, $4: configuration, $5...: where it is pushed.
-_IMAGE = r"""
-python3 -I -S -c "$1" "$2" image "$4" >"$3" && archive=$3 && shift 4
-for name; do
-    skopeo copy --quiet --dest-tls-verify=false "oci-archive:$archive" "docker://$name" || exit
-done
-"""
 #: What kube-proxy does on a node so that a pod's port is reached from the node's own loopback. Prints what
 #: :data:`_AFTER` has to know: how that was before, and the segments of shared memory that there are.
 _BEFORE = r"""
@@ -110,7 +103,7 @@ for id in $(awk 'NR > 1 { print $2 }' /proc/sysvipc/shm); do
     case " $before " in *" $id "*) ;; *) ipcrm -m "$id" ;; esac
 done
 """
-_ARCHIVE = (Path(__file__).parent / "node" / "oci_archive.py").read_text()
+_PUSH = (Path(__file__).parent / "node" / "push_images.py").read_text()
 
 
 @dataclass(frozen=True)
@@ -379,19 +372,20 @@ def _serve_images(node: Node, file: Path) -> None:
     busybox = program_on_node([COMPONENT], "busybox")
     images = [documents.fill(Image, row, file) for row in documents.load(file)]
     root = f"{place}/root"
-    runs = [s.Run(["sh", "-c", _ROOT, "sh", busybox], cwd=root, timeout_seconds=COMMAND_TIMEOUT_SECONDS)]
-    for image in images:
-        # a label, so that images of one configuration differ
-        config = json.dumps({**image.config, "Labels": {"name": image.names[0]}})
-        pushed = [f"127.0.0.1:{registry.values['port']}/{name}" for name in image.names]
-        argv = ["sh", "-c", _IMAGE, "sh", _ARCHIVE, root, f"{place}/image.tar", config, *pushed]
-        runs.append(s.Run(argv, timeout_seconds=COMMAND_TIMEOUT_SECONDS))
-    _, *answers = node.batch([s.Mkdir(root), *runs, s.Write(f"{place}/served", b"")])
-    for answer in answers:
-        if answer.error or answer.fields.get("exit_code", 0) != 0:
+    # a label, so that images of one configuration differ
+    rows = [{"names": one.names, "config": {**one.config, "Labels": {"name": one.names[0]}}} for one in images]
+    address = f"127.0.0.1:{registry.values['port']}"
+    push = ["python3", "-I", "-S", "-c", _PUSH, address, root, json.dumps(rows)]
+    _, *made = node.batch([
+        s.Mkdir(root),
+        s.Run(["sh", "-c", _ROOT, "sh", busybox], cwd=root, timeout_seconds=COMMAND_TIMEOUT_SECONDS),
+        s.Run(push, timeout_seconds=COMMAND_TIMEOUT_SECONDS),
+    ])  # fmt: skip
+    for answer in made:
+        if answer.error or answer.fields.get("exit_code") != 0:
             said = answer.blobs[1].decode("utf-8", "replace").strip()[-300:] if len(answer.blobs) > 1 else answer.error
-            node.batch([s.Remove(place)])
             raise InfrastructureError(f"{node.name}: cannot make critest's images: {said}")
+    node.do(s.Write(f"{place}/served", b""))
 
 
 def _try_to_pull(launcher: Launcher) -> None:
