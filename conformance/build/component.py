@@ -22,6 +22,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache as cache_of_calls
 from pathlib import Path
 from typing import Any, Literal
 
@@ -215,8 +216,14 @@ def recipes(directory: Path | None = None) -> dict[str, Recipe]:
     return found
 
 
+@cache_of_calls
+def _load(path: Path, _changed: int) -> list[dict[str, Any]]:
+    return documents.load(path)
+
+
 def _row(path: Path) -> dict[str, Any]:
-    rows = documents.load(path)
+    # a run asks for the recipes a score of times
+    rows = _load(path, path.stat().st_mtime_ns)
     if len(rows) != 1:
         raise UsageError(f"{path}:1: a component recipe is one mapping, found {len(rows)}")
     row = rows[0]
