@@ -40,8 +40,13 @@ SETS_VARIABLES = {
 }
 TOOLS = ("crictl", "pinns", "ctr")
 PAUSE_IMAGE = "localhost/pause:1"
-#: With a PATH, as the one that Kubernetes uses: youki refuses a native container without.
-PAUSE_CONFIG = {"Entrypoint": ["/pause"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}
+#: With a PATH, as the one that Kubernetes uses: youki refuses a native container without. A SIGTERM that comes before
+#: the program can catch it is lost, and CRI-O then waits for five minutes.
+PAUSE_CONFIG = {
+    "Entrypoint": ["/pause"],
+    "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+    "StopSignal": "SIGKILL",
+}
 #: What they say where the node's CNI plug-ins or their configuration fail.
 NETWORK_FAILURES = (b"failed to setup network", b"failed to create pod network", b"cni plugin not initialized",
                     b"no CNI configuration")  # fmt: skip
