@@ -19,6 +19,14 @@ from conformance.node import steps as s
 
 #: Variables that podman-run(1) says it sets in every container.
 SETS_VARIABLES = frozenset({"PATH", "HOME", "HOSTNAME", "container"})
+#: Empties podman's run-time directories in the store $1 where the node has restarted: elsewhere they lie in /run,
+#: and podman refuses those of another boot.
+_AFTER_A_RESTART = """
+boot=$(cat /proc/sys/kernel/random/boot_id)
+[ "$boot" = "$(cat "$1/boot" 2>/dev/null)" ] || rm -rf "$1/run" "$1/tmp"
+mkdir -p "$1"
+echo "$boot" >"$1/boot"
+"""
 
 
 class Launcher:
@@ -32,7 +40,7 @@ class Launcher:
 
     def __init__(self, node: Node, path: RuntimePath, binary: str, runtime: str = "") -> None:
         self.node, self.path, self.binary, self.runtime = node, path, binary, runtime
-        store = node.directory / "podman"
+        self.store = store = node.directory / "podman"
         self.hook_file = str(node.directory / path.name / "snapshot.sh")
         self.hooks = str(node.directory / path.name / "hooks")
         self.keep_bundles = False
@@ -55,6 +63,7 @@ class Launcher:
         versions = preflight.look_at(
             self.node, self.path, {self.path.runtime: self.runtime, "podman": self.binary}, self.library_path
         )
+        self.cli.must(["sh", "-c", _AFTER_A_RESTART, "sh", str(self.store)], "use its store")
         self.cli.command = (*preflight.words(self.library_path), *self.cli.command)
         # by its file: podman looks for a name in a list of its own
         self.runtime = next(iter(versions.digests))
