@@ -82,6 +82,11 @@ tar -xf /mnt/sources/{file} -C /tmp/locked --strip-components=1
 cd /tmp/locked
 cargo fetch --locked --target "$(uname -m)-unknown-linux-gnu"
 """,
+    "directory": """
+cp -r /mnt/sources/{file} /tmp/locked
+cd /tmp/locked
+cargo fetch --locked --target "$(uname -m)-unknown-linux-gnu"
+""",
     "go-module": """
 unzip -q /mnt/sources/{file} -d /tmp/locked
 cd /tmp/locked/{name}@{version}
@@ -143,6 +148,7 @@ class Recipe:
         contains: other versioned things inside (an engine that is linked in), name to version.
         about_seconds: what it took when measured, from an empty cache.
         disk_mib: space the build needs, in MiB, compilation cache included.
+        directory: a crate of ours beside the recipe, with its Cargo.lock; lies in $SOURCES by that name.
     """
 
     name: str
@@ -153,6 +159,7 @@ class Recipe:
     result: tuple[str, ...]
     about_seconds: int
     disk_mib: int
+    directory: str = ""
     needs: tuple[str, ...] = ()
     patches: tuple[str, ...] = ()
     contains: dict[str, str] = field(default_factory=dict)
@@ -202,6 +209,8 @@ def recipes(directory: Path | None = None) -> dict[str, Recipe]:
         lines = row["__lines__"]
         if one.name != path.stem:
             raise UsageError(f"{path}:{lines['name']}: name '{one.name}' differs from the file's name")
+        if one.directory and not (path.parent / one.directory / "Cargo.lock").is_file():
+            raise UsageError(f"{path}:{lines['directory']}: there is no {path.parent / one.directory}/Cargo.lock")
         for patch in one.patches:
             if not (path.parent / "patches" / patch).is_file():
                 raise UsageError(f"{path}:{lines['patches']}: there is no patch '{patch}' in {path.parent}/patches")
@@ -346,6 +355,8 @@ def _key(wanted: Recipe) -> str:
     """What the result depends on: a recipe, its sources' digests, what it needs and the builder's recipe."""
     own = {k: v for k, v in asdict(wanted).items() if k not in _NO_PART_OF_THE_KEY}
     patches = [wanted.file.parent / "patches" / patch for patch in wanted.patches]
+    if wanted.directory:
+        patches.append(wanted.file.parent / wanted.directory)
     needed = [_key(recipe(name)) for name in wanted.needs]
     builder_digest = recipe_digest(wanted.builder)
     return cache.digest_of("component 1", json.dumps(own, sort_keys=True), *patches, *needed, builder_digest)
@@ -414,6 +425,8 @@ def _make(wanted: Recipe, directory: Path, progress: Progress) -> None:
         made.mkdir(parents=True)
     for file in files:
         shutil.copy(file, work / "sources")
+    if wanted.directory:
+        shutil.copytree(wanted.file.parent / wanted.directory, work / "sources" / wanted.directory)
     for patch in wanted.patches:
         shutil.copy(wanted.file.parent / "patches" / patch, work / "patches")
     _fetch_locked(wanted, files, compilers, work, progress)
@@ -545,19 +558,25 @@ def _from_registry(source: Source, wanted: Recipe, compilers: Image, directory: 
 
 
 def _fetch_locked(wanted: Recipe, files: Sequence[Path], compilers: Image, work: Path, progress: Progress) -> None:
-    """Get what the lock of each source so marked names; done once for each lock."""
-    for source, file in zip(wanted.sources, files, strict=True):
-        if not source.locked:
-            continue
-        done = cache.root() / "compile" / "cargo" / f"locked-{source.sha256[:16]}"
+    """Get what the lock of each source so marked, and of a crate of ours, names; done once for each lock."""
+    locked: list[tuple[str, str, str, str, str]] = [
+        (source.kind, source.name, source.version, file.name, source.sha256)
+        for source, file in zip(wanted.sources, files, strict=True)
+        if source.locked
+    ]
+    if wanted.directory:
+        lock = work / "sources" / wanted.directory / "Cargo.lock"
+        locked.append(("directory", wanted.directory, wanted.version, wanted.directory, cache.digest_of(lock)))
+    for kind, name, version, file_name, digest in locked:
+        done = cache.root() / "compile" / "cargo" / f"locked-{digest[:16]}"
         if done.exists():
             continue
-        progress(f"fetching what {source.name} {source.version} depends on")
-        log = command.log_path(f"fetch-{source.name.replace('/', '-')}-locked")
-        script = _DEPENDENCIES[source.kind].format(file=file.name, name=source.name, version=source.version)
+        progress(f"fetching what {name} {version} depends on")
+        log = command.log_path(f"fetch-{name.replace('/', '-')}-locked")
+        script = _DEPENDENCIES[kind].format(file=file_name, name=name, version=version)
         if _with_network(compilers, script, work, log) != 0:
             raise InfrastructureError(
-                f"{wanted.name} needs what {source.name} {source.version} depends on, which cannot be had:"
+                f"{wanted.name} needs what {name} {version} depends on, which cannot be had:"
                 f" {command.last_lines(log, 1)}",
                 hint=f"full log: {log}; a network or mirror that is away is the usual reason",
             )
