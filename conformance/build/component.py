@@ -44,7 +44,7 @@ PATIENCE = 8
 CACHE_FROM = "CONFORMANCE_CACHE_FROM"
 URL_TIMEOUT_SECONDS = 20
 UPSTREAM_TIMEOUT_SECONDS = 5
-_NO_PART_OF_THE_KEY = ("builder", "file", "line", "like", "summary", "about_seconds", "disk_mib")
+_NO_PART_OF_THE_KEY = ("builder", "directory", "file", "line", "like", "summary", "about_seconds", "disk_mib")
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 # Each leaves its file in /mnt/out. apt verifies what it gets against the suite's signed index,

@@ -27,9 +27,11 @@ def run(options: argparse.Namespace) -> int:
         table.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for name, recipe in component.recipes().items():
         built = component.cached(name)
-        sources = ", ".join(f"{source.name} {source.version} ({source.kind})" for source in recipe.sources)
+        made_of = [f"{source.name} {source.version} ({source.kind})" for source in recipe.sources]
+        made_of += [f"{recipe.directory} (a crate of ours)"] if recipe.directory else []
         table.add_row(
-            name, recipe.version, sources, built.digest[:12] if built else "-", f"{built.mib:.1f}" if built else "-",
+            name, recipe.version, ", ".join(made_of),
+            built.digest[:12] if built else "-", f"{built.mib:.1f}" if built else "-",
             f"{built.seconds:.0f}" if built else f"({recipe.about_seconds})", ", ".join(recipe.needs) or "-",
         )  # fmt: skip
     Console(width=None if Console().is_terminal else 160).print(table)

@@ -152,6 +152,20 @@ def test_the_key_follows_what_the_result_depends_on(write: Writer, monkeypatch: 
     assert len(set(keys)) == len(keys)
 
 
+def test_the_key_follows_a_crate_of_ours_and_its_lock_must_be_there(write: Writer) -> None:
+    crate = write("made-up").parent / "crate"
+    without = key_of("made-up")
+    write("made-up", "directory: crate")
+    with pytest.raises(UsageError, match=r"there is no .*/crate/Cargo\.lock"):
+        key_of("made-up")
+    crate.mkdir()
+    (crate / "Cargo.lock").write_text("one")
+    one = key_of("made-up")
+    (crate / "Cargo.lock").write_text("two")
+
+    assert len({without, one, key_of("made-up")}) == 3
+
+
 def test_the_key_does_not_follow_what_is_only_told(write: Writer) -> None:
     write("made-up")
     before = key_of("made-up")
