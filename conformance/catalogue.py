@@ -88,7 +88,7 @@ def read(root: Path) -> Catalogue:
     """
     checks = {c.id: c for file in sorted(root.rglob("test_*.py")) for c in _checks(file, root)}
     requirements = _requirements(root / "requirements", checks.values())
-    paths = _paths(root / "paths")
+    paths = _paths(root / "paths", requirements)
     return Catalogue(root, checks, requirements, paths, _expectations(root / "expectations", checks, paths))
 
 
@@ -116,7 +116,7 @@ def _requirements(directory: Path, checks: Iterable[Check]) -> dict[str, Require
     return found
 
 
-def _paths(directory: Path) -> dict[str, RuntimePath]:
+def _paths(directory: Path, requirements: Iterable[str]) -> dict[str, RuntimePath]:
     paths: dict[str, RuntimePath] = {}
     for file in sorted(directory.glob("*.yaml")):
         rows = load(file)
@@ -141,6 +141,9 @@ def _paths(directory: Path) -> dict[str, RuntimePath]:
                         f"{file}:{lines[key]}: unknown feature '{name}'"
                         + (f"; did you mean '{close}'?" if close else "")
                     )
+        for pattern in path.glue:
+            if not fnmatch.filter(requirements, pattern):
+                raise UsageError(f"{file}:{lines['glue']}: no requirement is named '{pattern}'")
         paths[path.name] = path
     for path in paths.values():
         for key in ("control", "below"):

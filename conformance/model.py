@@ -170,6 +170,8 @@ class RuntimePath:
         service: in ``vms/services``, the daemon that is started; the one called as ``binary`` where empty.
         runtime: low-level runtime that the launcher hands containers to, where it is not the launcher's own.
         embedded: the engine is a program in the image.
+        glue: globs of requirements whose verdict here also rests on this project's own code between a library
+            and the engine; records and reports say so.
         components: Debian packages (or components) whose versions belong in a record.
     """
 
@@ -192,8 +194,18 @@ class RuntimePath:
     runtime: str = ""
     service: str = ""
     embedded: Embedded | None = None
+    glue: tuple[str, ...] = ()
     file: Path = Path()
     line: int = 0
+
+    @property
+    def shim(self) -> bool:
+        """What runs containers here is a containerd shim, not a low-level runtime behind containerd's own.
+
+        Their names are a rule of containerd's:
+        https://github.com/containerd/containerd/blob/v1.7.24/runtime/v2/README.md#binary-naming
+        """
+        return self.runtime.startswith("containerd-shim-")
 
 
 @dataclass(frozen=True)

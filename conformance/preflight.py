@@ -80,9 +80,10 @@ def look_at(
         s.Run(["dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *packages, "base-files"]),
         s.Run(words(looked_into, "python3", "-I", "-S", "-c", *find)),
     ]
-    for program in programs.values():
+    for name, program in programs.items():
         steps.append(s.Run(["sh", "-c", 'readlink -f "$(command -v -- "$1")"', "sh", program]))
-        steps.append(s.Run(words(library_path, program, "--version"), timeout_seconds=VERSION_TIMEOUT_SECONDS))
+        asks = "-v" if path.shim and name == path.runtime else "--version"  # as containerd asks a shim
+        steps.append(s.Run(words(library_path, program, asks), timeout_seconds=VERSION_TIMEOUT_SECONDS))
     read = [s.Read(f"{component.PLACE}/{name}.json") for name in ours]
     answers = node.batch([*steps, *read])
     listed, found_engine, *looked = (completed(a, b) for a, b in zip(steps, answers, strict=False))

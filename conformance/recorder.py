@@ -6,6 +6,7 @@ Registered with pytest in the process the user started; workers of pytest-xdist 
 from __future__ import annotations
 
 import datetime
+import fnmatch
 import json
 import os
 import secrets
@@ -130,6 +131,7 @@ class Recorder:
                     "summary": p.summary, "layers": list(p.layers), "launcher": p.launcher, "guest": p.guest,
                     "engine": p.engine.name if p.engine else None, "request": p.request, "below": p.below,
                     "control": p.control,
+                    "glue": [r for r in run.catalogue.requirements if any(fnmatch.fnmatch(r, g) for g in p.glue)],
                 }
                 for p in run.paths
             },

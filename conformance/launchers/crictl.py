@@ -39,6 +39,8 @@ SETS_VARIABLES = {
     "crio": frozenset({"PATH", "HOSTNAME", "HOME", "TERM"}),
 }
 TOOLS = ("crictl", "pinns", "ctr")
+#: containerd's own, which starts a low-level runtime.
+LOW_LEVEL_SHIM = "io.containerd.runc.v2"
 PAUSE_IMAGE = "localhost/pause:1"
 #: With a PATH, as the one that Kubernetes uses: youki refuses a native container without. A SIGTERM that comes before
 #: the program can catch it is lost, and CRI-O then waits for five minutes.
@@ -97,6 +99,9 @@ class Launcher:
         known = {
             "daemon": self.binary, "program": next(iter(versions.digests)), "interpreter": hook[0],
             "hook": '","'.join(hook), **self.tools,
+            "shim": next(iter(versions.digests)) if self.path.shim else LOW_LEVEL_SHIM,
+            # runwasi's library ends in a panic where there are hooks and none of them is this one
+            "prestart": '"prestart":[{"path":"/bin/true"}],' if self.path.shim else "",
         }  # fmt: skip
         service = self.path.service or self.path.binary
         wanted = services.description(service).values

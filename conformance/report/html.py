@@ -392,7 +392,8 @@ def _data(merged: Row, changes: dict[str, str], stream_limit: int) -> str:
         "requirements": merged["requirements"],
         "paths": {
             name: {
-                key: path.get(key) for key in ("summary", "layers", "guest", "engine", "request", "control", "facts")
+                key: path.get(key)
+                for key in ("summary", "layers", "guest", "engine", "request", "control", "glue", "facts")
             }
             for name, path in merged["paths"].items()
         },

@@ -167,6 +167,8 @@ def _details(merged: Row, record: Row) -> list[str]:
         lines.append(f"control: {control['path']}: {control['raw']}{same}")
     if record["lost_here"]:
         lines.append(f"below: {record['below']['path']}: passed; lost in the layer above it")
+    if record["requirement"] in merged["paths"].get(record["path"], {}).get("glue", ()):
+        lines.append("glue: also rests on this project's own code between the library and the engine")
     if asked := (record["guest"] or {}).get("request"):
         lines.append(f"asked for by: {asked}")
     lines += [f"observed: {key} = {words(value)}" for key, value in record["observations"].items()]

@@ -219,6 +219,8 @@
       verdict("native control", record.control), verdict("one layer down", record.below),
       record.also_fails_natively ? make("li", {}, "Also fails natively: the fault is not WebAssembly's.") : null,
       record.differs_from_native ? make("li", {}, "Differs from native.") : null,
+      path?.glue?.includes(record.requirement)
+        ? make("li", {}, "Also rests on this project's own code between the library and the engine.") : null,
       record.lost_here ? make("li", {}, `Holds in ${record.below.path}, is lost above it.`) : null,
       record.change ? make("li", {}, `Changed since the previous run: ${record.change}.`) : null,
     ].filter(Boolean);
