@@ -43,7 +43,7 @@ class Catalogue:
         """Paths that match names or globs, each followed by its control.
 
         Args:
-            patterns: names, globs or ``all``.
+            patterns: names, globs or ``all``; a path whose runtime has to be brought is chosen by its name alone.
             controls: bring each path's control and the path below it along.
 
         Raises:
@@ -51,7 +51,8 @@ class Catalogue:
         """
         chosen: dict[str, RuntimePath] = {}
         for pattern in patterns:
-            matching = [n for n in self.paths if fnmatch.fnmatchcase(n, "*" if pattern == "all" else pattern)]
+            glob = "*" if pattern == "all" else pattern
+            matching = [n for n in fnmatch.filter(self.paths, glob) if n == pattern or not self.paths[n].brought]
             if not matching:
                 close = nearest(pattern, self.paths)
                 raise UsageError(

@@ -309,7 +309,9 @@ def _checklists(coverage: Coverage) -> Iterator[str]:
 
 def _checklist(coverage: Coverage, checklist: Checklist) -> Iterator[str]:
     paths = [
-        path for path in coverage.catalogue.paths.values() if (Feature.PODS in features_of(path)) == checklist.with_pods
+        path
+        for path in coverage.catalogue.paths.values()
+        if (Feature.PODS in features_of(path)) == checklist.with_pods and not path.brought
     ]
     yield f"### {checklist.name}"
     yield ""

@@ -172,6 +172,7 @@ class RuntimePath:
         embedded: the engine is a program in the image.
         glue: globs of requirements whose verdict here also rests on this project's own code between a library
             and the engine; records and reports say so.
+        brought: no package and no component of ours has its runtime: the user brings it.
         components: Debian packages (or components) whose versions belong in a record.
     """
 
@@ -195,6 +196,7 @@ class RuntimePath:
     service: str = ""
     embedded: Embedded | None = None
     glue: tuple[str, ...] = ()
+    brought: bool = False
     file: Path = Path()
     line: int = 0
 

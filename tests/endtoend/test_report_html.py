@@ -237,6 +237,11 @@ def test_a_control_is_one_click_away(page: webdriver.Chrome) -> None:
     assert "crun-native · crun" in dialog_text(page)
 
 
+def test_a_verdict_that_also_rests_on_glue_of_ours_says_so(page: webdriver.Chrome) -> None:
+    cell(page, "OCI-PROC-ARGS", "podman-crun-wasmedge").click()
+    assert "this project's own code between the library and the engine" in dialog_text(page)
+
+
 def test_commands_can_be_copied(page: webdriver.Chrome) -> None:
     cell(page, "OCI-PROC-EXIT-42", "crun-wasmedge").click()
     page.find_elements(By.CSS_SELECTOR, "dialog .copy")[1].click()

@@ -139,6 +139,7 @@ PATHS: dict[str, Row] = {
         "request": {"run.oci.handler": "wasm"},
         "below": "crun-wasmedge",
         "control": "podman-crun-native",
+        "glue": ["OCI-PROC-ARGS"],
     },
     "podman-crun-native": {
         "summary": "Podman, crun, native twin",

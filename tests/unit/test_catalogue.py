@@ -177,6 +177,25 @@ def test_paths_are_chosen_by_name_glob_and_all(suite: Suite) -> None:
     assert chosen("crun-wasmedge", controls=True) == ["crun-wasmedge", "crun-native", "runc-native"]
 
 
+def test_a_path_whose_runtime_must_be_brought_is_chosen_by_its_name_alone(suite: Suite) -> None:
+    path = suite.root / "paths" / "crun-wasmedge.yaml"
+    path.write_text(path.read_text() + "brought: true\n")
+    read = catalogue.read(suite.checks(ONE_CHECK).root)
+
+    def chosen(pattern: str) -> list[str]:
+        return [path.name for path in read.select_paths([pattern], controls=False)]
+
+    assert chosen("crun-wasmedge") == ["crun-wasmedge"]
+    assert chosen("all") == ["crun-native", "runc-native"]
+    assert chosen("crun-*") == ["crun-native"]
+
+
+def test_glue_names_requirements_that_exist(suite: Suite) -> None:
+    path = suite.root / "paths" / "crun-wasmedge.yaml"
+    path.write_text(path.read_text() + "glue: [TEST-*, TSET-RULE]\n")
+    assert mistake(suite.checks(ONE_CHECK)).endswith("no requirement is named 'TSET-RULE'")
+
+
 def test_an_unknown_path_is_told_with_the_nearest_and_all_known(suite: Suite) -> None:
     read = catalogue.read(suite.checks(ONE_CHECK).root)
     with pytest.raises(UsageError) as caught:

@@ -179,6 +179,13 @@ def test_messages_of_the_other_outcomes(root: ElementTree.Element) -> None:
     assert "\nfixed: " in (fixed.text or "")
 
 
+def test_a_verdict_that_also_rests_on_glue_of_ours_says_so(root: ElementTree.Element) -> None:
+    said = [
+        case.get("classname", "") for case in root.iter("testcase") if "glue: " in (case.findtext("system-out") or "")
+    ]
+    assert said == ["podman-crun-wasmedge.arguments.test_arguments"]
+
+
 def test_hostile_streams_arrive_visible(root: ElementTree.Element, xml: str) -> None:
     case = case_of(root, "crun-wasmedge", "OCI-PROC-EXIT-42")
     for name in ("system-out", "system-err"):
