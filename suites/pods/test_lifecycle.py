@@ -94,7 +94,7 @@ def test_a_stopped_container_is_killed_after_its_grace_period_at_the_latest(path
     path.observe(seconds=round(stopped.seconds))
     assert result.proven
     assert stopped.ok
-    assert stopped.seconds < 2 + 5
+    assert stopped.seconds < 2 + 5 * path.node.pace
     assert result.status["state"] == "CONTAINER_EXITED"
     assert result.exit_code is not None
 
@@ -111,7 +111,7 @@ def test_without_grace_period_a_container_is_killed_at_once(path):
     result = path.finish(container)
     assert result.proven
     assert stopped.ok
-    assert stopped.seconds < 5
+    assert stopped.seconds < 5 * path.node.pace
     assert result.exit_code == 137
 
 
@@ -122,12 +122,14 @@ def test_sigterm_ends_a_waiting_guest_before_the_grace_period(path):
     container = pod.start(path.spec("pause"))
     assert container.wait_until_output()
 
-    stopped = container.stop(10)
+    grace = round(10 * path.node.pace)
+
+    stopped = container.stop(grace)
 
     result = path.finish(container)
-    path.observe(exit_code=result.exit_code, whole_period=stopped.seconds >= 10)
+    path.observe(exit_code=result.exit_code, whole_period=stopped.seconds >= grace)
     assert result.proven
-    assert stopped.seconds < 10
+    assert stopped.seconds < grace
 
 
 @requirement("CRI-STOP-AGAIN")
