@@ -114,8 +114,8 @@ class ContainerCli:
         pipe = 'tar -C "$1" -c . | { shift; "$@"; }'
         return ["sh", "-c", pipe, "sh", rootfs, *self.command, "import", "-", name]
 
-    def load(self, archive: str) -> Completed:
-        """``load`` of an archive on the node: a value, because what it says of a form is a verdict."""
+    def load(self, archive: str, name: str) -> Completed:
+        """``load`` of an archive on the node, which names the image itself: a value, as what it says is a verdict."""
         return self._done("load", "--input", archive)
 
     def pull(self, reference: str, platform: str = "") -> Completed:

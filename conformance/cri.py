@@ -72,6 +72,8 @@ def container_config(
         stdin_once: standard input ends with the first attached client, as the API says of ``stdin_once``.
     """
     words = [*spec.program, *spec.args]
+    # words for an image that a check brings are its Cmd; who runs it, where and what, that image says
+    own = not spec.image
     limits = spec.limits
     resources: dict[str, int] = {}
     if limits.memory_bytes is not None:
@@ -83,9 +85,9 @@ def container_config(
     return {
         "metadata": {"name": name, "attempt": 0},
         "image": {"image": image},
-        "command": words[:1],
-        "args": words[1:],
-        "working_dir": spec.cwd,
+        "command": words[:1] if own else [],
+        "args": words[1:] if own else words,
+        **({"working_dir": spec.cwd} if own else {}),
         "envs": [dict(zip(("key", "value"), variable.split("=", 1), strict=True)) for variable in spec.env],
         "mounts": [
             {"container_path": m.destination, "host_path": m.source, "readonly": m.read_only} for m in spec.mounts
@@ -99,8 +101,7 @@ def container_config(
             "resources": resources,
             "security_context": {
                 "namespace_options": {"pid": pid},
-                "run_as_user": {"value": spec.uid},
-                "run_as_group": {"value": spec.gid},
+                **({"run_as_user": {"value": spec.uid}, "run_as_group": {"value": spec.gid}} if own else {}),
                 "supplemental_groups": list(spec.additional_gids),
                 "readonly_rootfs": spec.read_only_root,
                 "no_new_privs": True,

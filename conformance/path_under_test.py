@@ -17,6 +17,7 @@ from testinfra.host import Host
 from conformance import cri_specs, launchers, services
 from conformance.build import oci_image
 from conformance.build.oci_image import BuiltImage
+from conformance.cri_images import CriImages
 from conformance.cri_specs import Spec
 from conformance.errors import InfrastructureError, NotRun
 from conformance.launchers.oci import OciContainer
@@ -219,7 +220,7 @@ class PathUnderTest:
 
     def load(self, image: BuiltImage) -> Completed:
         """Load an image from an archive on the node."""
-        return self._kept(self.launcher.cli.load(self._archive(image)))
+        return self._kept(self.launcher.cli.load(self._archive(image), image.name))
 
     def push(self, image: BuiltImage) -> str:
         """Bring an image into the registry that is served on the node; returns the reference to pull.
@@ -245,6 +246,12 @@ class PathUnderTest:
     def inspect_image(self, name: str) -> Said:
         """What ``image inspect`` says."""
         return cast(Said, self.launcher.cli.inspect(name))
+
+    @property
+    def images(self) -> CriImages:
+        """The images of a CRI runtime, for checks of pods."""
+        return cast(CriImages, self.launcher.cli)
+
 
     def _archive(self, image: BuiltImage) -> str:
         file = f"{self.node.directory}/archives/{image.name.partition('/')[2].replace(':', '-')}.tar"

@@ -17,6 +17,7 @@ from typing import Any
 
 from conformance import cgroups, cri, preflight, proof, services
 from conformance.build.component import program_on_node
+from conformance.cri_images import IMAGE_TIMEOUT_SECONDS, CriImages
 from conformance.errors import InfrastructureError
 from conformance.launchers import Versions
 from conformance.model import Completed, ContainerSpec, Feature, ProcessSnapshot, RunResult, RuntimePath, Said
@@ -29,8 +30,6 @@ from conformance.pods import Pod
 HANDLER = "under-test"
 #: A request that takes longer hangs; crictl's own limit is in the services' crictl.yaml.
 COMMAND_TIMEOUT_SECONDS = 25.0
-#: Making an image of a root file system on the node.
-IMAGE_TIMEOUT_SECONDS = 120.0
 #: What each puts before a container's id to name its cgroup.
 CONTAINER_CGROUPS = {"containerd": "", "crio": "crio-"}
 #: Variables that each sets in every container by itself.
@@ -57,7 +56,7 @@ LOST_CONNECTIONS = (b"Unavailable", b"connection refused", b"connection error", 
 ENDS_SECONDS = 3.0
 #: Puts an OCI archive into the image store that the CRI runtime uses.
 IMPORTS = {
-    "containerd": "CTR --address=DIRECTORY/containerd.sock --namespace=k8s.io images import --local ARCHIVE",
+    "containerd": "CTR --address=DIRECTORY/containerd.sock --namespace=k8s.io images import --local --all-platforms ARCHIVE",
     "crio": "skopeo --policy=DIRECTORY/policy.json copy --quiet oci-archive:ARCHIVE"
     " containers-storage:[overlay@DIRECTORY/storage+DIRECTORY/run]NAME",
 }
@@ -68,7 +67,7 @@ _ARCHIVE = (Path(__file__).parents[1] / "node" / "oci_archive.py").read_text()
 class Launcher:
     """See :class:`conformance.launchers.Launcher`."""
 
-    features = frozenset({Feature.RUN, Feature.STDIN, Feature.PODS})
+    features = frozenset({Feature.RUN, Feature.STDIN, Feature.PODS, Feature.IMAGES})
     handler, handler_without_annotations = HANDLER, f"{HANDLER}-unannotated"
 
     def __init__(self, node: Node, path: RuntimePath, binary: str, runtime: str = "") -> None:
@@ -83,6 +82,7 @@ class Launcher:
         self.images: dict[str, str] = {}
         self.native_root = ""
         self.service: services.Service
+        self.cli: CriImages
 
     # ---- static facts
 
@@ -106,6 +106,7 @@ class Launcher:
         service = self.path.service or self.path.binary
         wanted = services.description(service).values
         self.service = services.need(self.node, service, **{name: known[name] for name in wanted})
+        self.cli = CriImages(self.node, self.crictl, self._importing, self.look_at_daemon)
         return versions
 
     @property
@@ -144,10 +145,7 @@ class Launcher:
 
     def _import(self, rootfs: str, name: str, config: dict[str, Any]) -> None:
         archive = f"{self.service.directory}/image.tar"
-        known = {"DIRECTORY": self.service.directory, "ARCHIVE": archive, "NAME": name, "CTR": self.tools["ctr"]}
-        words = IMPORTS[self.path.binary].split()
-        for key, value in known.items():
-            words = [word.replace(key, value) for word in words]
+        words = self._importing(archive, name)
         script = 'python3 -I -S -c "$1" "$2" "$3" "$4" > "$5" && { shift 5; "$@"; }'
         argv = ["sh", "-c", script, "sh", _ARCHIVE, rootfs, name, json.dumps(config), archive, *words]
         done = self.node.run(argv, timeout_seconds=IMAGE_TIMEOUT_SECONDS)
@@ -155,6 +153,14 @@ class Launcher:
             self.look_at_daemon(done)
             said = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [done.how_it_ended()]
             raise InfrastructureError(f"{self.node.name}: {words[0]} cannot import {name}: {said[0]}")
+
+    def _importing(self, archive: str, name: str) -> list[str]:
+        """The command that puts an archive on the node into the CRI runtime's image store."""
+        known = {"DIRECTORY": self.service.directory, "ARCHIVE": archive, "NAME": name, "CTR": self.tools["ctr"]}
+        words = IMPORTS[self.path.binary].split()
+        for key, value in known.items():
+            words = [word.replace(key, value) for word in words]
+        return words
 
     def _refuse_broken_network(self, done: Completed) -> None:
         """Pods get their network from the node: where that fails, nothing is said about the runtime."""

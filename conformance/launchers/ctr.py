@@ -105,7 +105,7 @@ class CtrCli(ContainerCli):
         pipe = 'python3 -I -S -c "$1" "$2" "$3" "{}" | { shift 3; "$@"; }'
         return ["sh", "-c", pipe, "sh", _ARCHIVE, rootfs, name, *self.command, "images", "import", "-"]
 
-    def load(self, archive: str) -> Completed:
+    def load(self, archive: str, name: str) -> Completed:
         """``images import``, of whatever platform the image is."""
         return self._done("images", "import", "--all-platforms", "--no-unpack", archive)
 
