@@ -19,6 +19,8 @@ NAMESPACE = "conformance"
 LABEL = "conformance"
 #: ``NamespaceMode``: every container has PIDs of its own, the rest is shared by the pod.
 POD, CONTAINER = 0, 1
+#: ``Signal``, an enumeration of its own: numbers are not the kernel's.
+SIGKILL = 13
 #: A container's log file below its pod's log directory.
 LOG = "log"
 _LOG_LINE = re.compile(rb"(?P<time>\S+) (?P<stream>stdout|stderr) (?P<tags>\S+) (?P<text>.*)", re.DOTALL)

@@ -59,14 +59,18 @@ class CriImages:
         found = self.status(image)
         return Said({"RepoTags": found["repoTags"], "RepoDigests": found["repoDigests"]} if found else {})
 
+    def look(self, image: str) -> Completed:
+        """``ImageStatus``; for one that is not there crictl says so, for an error of the runtime's it says that."""
+        return self._done(*self.crictl, "inspecti", "--output=json", image)
+
     def status(self, image: str) -> Said:
         """``ImageStatus`` of a name, a digest or an id; empty where the runtime has no such image."""
-        said = self._told("inspecti", "--output=json", image).get("status", Said())
+        said = _object(self.look(image)).get("status", Said())
         return said if isinstance(said, Said) else Said()
 
     def listed(self) -> list[Said]:
         """``ListImages``."""
-        return list(self._told("images", "--output=json").get("images") or [])
+        return list(_object(self._done(*self.crictl, "images", "--output=json")).get("images") or [])
 
     def remove(self, image: str) -> Completed:
         """``RemoveImage``; crictl asks for the image's status first, and for one that is not there for nothing else."""
@@ -76,16 +80,8 @@ class CriImages:
         """``ImageFsInfo``, as soon as it tells of bytes that are used or the deadline has passed."""
         look = [*self.crictl, "imagefsinfo", "--output=go-template", f"--template={_USED}"]
         self.node.batch([s.Run(look, repeat_until="used", timeout_seconds=COUNTED_SECONDS * self.node.pace)])
-        status = self._told("imagefsinfo", "--output=json").get("status", Said())
+        status = _object(self._done(*self.crictl, "imagefsinfo", "--output=json")).get("status", Said())
         return list(status.get("imageFilesystems") or [])
-
-    def _told(self, *words: str) -> Said:
-        done = self._done(*self.crictl, *words)
-        try:
-            value = json.loads(done.stdout, object_hook=Said) if done.ok else Said()
-        except ValueError:
-            return Said()  # a check that looks for a key finds none
-        return value if isinstance(value, Said) else Said()
 
     def _done(self, *argv: str) -> Completed:
         step = s.Run(argv, timeout_seconds=IMAGE_TIMEOUT_SECONDS)
@@ -93,3 +89,12 @@ class CriImages:
         if not done.ok:
             self.look_at_daemon(done)
         return done
+
+
+def _object(done: Completed) -> Said:
+    """What a command printed as a JSON object; empty where it failed or printed none."""
+    try:
+        value = json.loads(done.stdout, object_hook=Said) if done.ok else Said()
+    except ValueError:
+        return Said()  # a check that looks for a key finds none
+    return value if isinstance(value, Said) else Said()

@@ -56,6 +56,8 @@ class Feature(enum.StrEnum):
     LISTENER = "listener"
     #: containers live in pods, asked for through the CRI API
     PODS = "pods"
+    #: the CRI runtime knows the stop signal of a container's configuration, which came to the API with version 1.33
+    STOP_SIGNAL = "stop-signal"
 
 
 class SkipReason(enum.StrEnum):

@@ -252,6 +252,9 @@ class PathUnderTest:
         """The images of a CRI runtime, for checks of pods."""
         return cast(CriImages, self.launcher.cli)
 
+    def remove_image(self, image: str) -> Completed:
+        """``RemoveImage`` of a CRI runtime."""
+        return self._kept(self.images.remove(image))
 
     def _archive(self, image: BuiltImage) -> str:
         file = f"{self.node.directory}/archives/{image.name.partition('/')[2].replace(':', '-')}.tar"

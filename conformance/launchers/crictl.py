@@ -56,7 +56,8 @@ LOST_CONNECTIONS = (b"Unavailable", b"connection refused", b"connection error", 
 ENDS_SECONDS = 3.0
 #: Puts an OCI archive into the image store that the CRI runtime uses.
 IMPORTS = {
-    "containerd": "CTR --address=DIRECTORY/containerd.sock --namespace=k8s.io images import --local --all-platforms ARCHIVE",
+    "containerd": "CTR --address=DIRECTORY/containerd.sock --namespace=k8s.io images import --local --all-platforms"
+    " ARCHIVE",
     "crio": "skopeo --policy=DIRECTORY/policy.json copy --quiet oci-archive:ARCHIVE"
     " containers-storage:[overlay@DIRECTORY/storage+DIRECTORY/run]NAME",
 }
@@ -69,6 +70,7 @@ class Launcher:
 
     features = frozenset({Feature.RUN, Feature.STDIN, Feature.PODS, Feature.IMAGES})
     handler, handler_without_annotations = HANDLER, f"{HANDLER}-unannotated"
+    pause_image = PAUSE_IMAGE
 
     def __init__(self, node: Node, path: RuntimePath, binary: str, runtime: str = "") -> None:
         self.node, self.path, self.binary, self.runtime = node, path, binary, runtime

@@ -61,6 +61,22 @@ def test_an_image_of_platform_wasip1_wasm_runs_in_every_form(path):
     assert refused(results) == {}
 
 
+@requirement("PROJECT-IMG-WASI-WASM")
+@needs(Feature.IMAGES, Feature.PODS, Feature.HANDLER)
+def test_an_image_of_platform_wasi_wasm_runs_in_every_form_where_the_pod_asks_for_it(path):
+    results = forms(path, {}, platform="wasi/wasm")
+
+    assert refused(results) == {}
+
+
+@requirement("PROJECT-IMG-WASI-WASM32")
+@needs(Feature.IMAGES, Feature.PODS, Feature.HANDLER)
+def test_an_image_of_platform_wasi_wasm32_runs_in_every_form_where_the_pod_asks_for_it(path):
+    results = forms(path, {}, platform="wasi/wasm32")
+
+    assert refused(results) == {}
+
+
 @requirement("IMG-NO-REQUEST")
 @needs(Feature.IMAGES)
 def test_a_module_that_nobody_asks_to_run_as_wasm_is_refused_with_a_reason(path):

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from conformance import Feature, needs, requirement
+from conformance.cri import SIGKILL
 
 
 @requirement("CRI-STATE-CREATED")
@@ -130,6 +131,54 @@ def test_sigterm_ends_a_waiting_guest_before_the_grace_period(path):
     path.observe(exit_code=result.exit_code, whole_period=stopped.seconds >= grace)
     assert result.proven
     assert stopped.seconds < grace
+
+
+@requirement("CRI-STOP-SIGNAL")
+@needs(Feature.PODS, Feature.STOP_SIGNAL)
+def test_a_container_s_own_stop_signal_is_used(path):
+    pod = path.pod()
+    container = pod.start(path.spec("pause"), changes={"stop_signal": SIGKILL})
+    assert container.wait_until_output()
+
+    stopped = container.stop(10)
+
+    result = path.finish(container)
+    path.observe(exit_code=result.exit_code, whole_period=stopped.seconds >= 10)
+    assert result.proven
+    assert stopped.seconds < 10
+    assert result.exit_code == 137
+
+
+@requirement("CRI-STOP-SIGNAL-TOLD")
+@needs(Feature.PODS, Feature.STOP_SIGNAL)
+def test_the_status_tells_a_container_s_stop_signal(path):
+    pod = path.pod()
+    asked = path.finish(pod.start(path.spec("exit-return-0"), changes={"stop_signal": SIGKILL}))
+    default = path.finish(pod.start(path.spec("exit-return-0"), attempt=1))
+
+    path.observe(asked=asked.status.get("stopSignal"), default=default.status.get("stopSignal"))
+    assert asked.proven
+    assert default.proven
+    assert asked.status["stopSignal"] == "SIGKILL"
+    assert default.status["stopSignal"] == "SIGTERM"
+
+
+@requirement("CRI-STOP-SIGNAL-IMAGE")
+@needs(Feature.PODS, Feature.IMAGES)
+def test_the_image_s_stop_signal_is_used(path):
+    image = path.image("pause", config={"StopSignal": "SIGKILL"})
+    assert path.load(image).ok
+    pod = path.pod()
+    container = pod.start(path.spec("pause", image=image.name))
+    assert container.wait_until_output()
+
+    stopped = container.stop(10)
+
+    result = path.finish(container)
+    path.observe(exit_code=result.exit_code, whole_period=stopped.seconds >= 10)
+    assert result.proven
+    assert stopped.seconds < 10
+    assert result.exit_code == 137
 
 
 @requirement("CRI-STOP-AGAIN")
