@@ -44,12 +44,11 @@ set -- "${file%%\\"*}"
 
 #: The same where the containers' ids name the files; the argument is their directory.
 HOOK_BY_ID = HOOK.replace(
-    b"state=$(cat)\n",
-    b"""state=$(cat)
+    b"state=$(cat)\n", b"""state=$(cat)
 id=${state#*\\"id\\":}
 id=${id#*\\"}
 set -- "$1/${id%%\\"*}"
-""",
+"""
 )
 
 

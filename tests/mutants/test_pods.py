@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import REPOSITORY, Runner
 
 PATH = "containerd-crun-wasmedge"
+PATH_2 = "containerd2-crun-wasmedge"
 EMBEDDED = "embedded-wasmtime-containerd"
 #: Goes on being green with each mutant that does not break everything.
 WITNESS = "pods/test_lifecycle.py::test_exit_code_0_is_completed"
@@ -33,6 +34,23 @@ NATIVE_TWIN = """[ "${command-}" != create ] || case $(cat "$bundle/config.json"
     sed -u 's/x86_64-linux/wasm32-wasip1/' <"$bundle/said" &
     exec >"$bundle/said"
 esac"""
+#: The first signal to a guest that waits is lost.
+LOSES_A_SIGNAL = """case ${command-} in
+    create) ! grep -q pause.wasm "$bundle/config.json" || touch "/tmp/${bundle##*/}" ;;
+    kill) for word; do [ ! -e "/tmp/$word" ] || { rm "/tmp/$word"; exit 0; }; done ;;
+esac"""
+#: In crictl's place on the node, which is all that is seen of a CRI runtime: ANSWER, or what crictl says.
+ANSWERS = """tool=/opt/conformance/components/cri-tools/bin/crictl
+[ -e "$tool.real" ] || {
+    cp "$tool" "$tool.real"
+    cat >"$tool.broken" <<'END'
+#!/bin/sh
+ANSWER
+exec "$0.real" "$@"
+END
+    chmod 755 "$tool.broken"
+    mv "$tool.broken" "$tool"
+}"""
 #: Before the real containerd: $config is its configuration.
 CONTAINERD = """#!/bin/sh
 config=${2-}
@@ -101,6 +119,22 @@ MUTANTS = [
            crun="change 's/port=18080/port=18081/'"),
     Broken("takes-another-handler-for-the-default", "test_sandboxes.py::test_an_empty_handler_is_the_default_one",
            containerd="sed -i 's/default_runtime_name = .*/default_runtime_name = \"under-test\"/' \"$config\""),
+    Broken("does-not-use-the-image-s-stop-signal", "test_lifecycle.py::test_the_image_s_stop_signal_is_used",
+           crun=LOSES_A_SIGNAL),
+    Broken("does-not-use-the-container-s-stop-signal", "test_lifecycle.py::test_a_container_s_own_stop_signal_is_used",
+           crun=LOSES_A_SIGNAL, path=PATH_2),
+    Broken("removes-no-image", "test_images.py::test_a_removed_image_is_gone_from_list_and_status",
+           containerd=ANSWERS.replace("ANSWER", 'case $2 in rmi) exit 0 ;; esac')),
+    Broken("ends-a-guest-with-its-image", "test_images.py::test_a_guest_goes_on_when_its_image_is_asked_to_be_removed",
+           containerd=ANSWERS.replace("ANSWER", """case $2 in rmi)
+    "$0.real" "$@"
+    "$0.real" "$1" ps --quiet | xargs "$0.real" "$1" stop --timeout=0
+    exit 0
+esac""")),
+    Broken("pulls-another-tag", "test_images.py::test_a_tag_that_the_registry_does_not_have_is_refused_by_name",
+           containerd=ANSWERS.replace("ANSWER", 'case $3 in *:no-such-tag) exit 0 ;; esac')),
+    Broken("counts-no-image", "test_images.py::test_the_file_system_of_images_tells_what_they_use",
+           containerd="sed -i 's/restrict_oom_score_adj/stats_collect_period = 3600\\n&/' \"$config\""),
     Broken("runs-the-native-twin-and-lies", "test_lifecycle.py::test_a_created_container_has_not_run",
            runc=NATIVE_TWIN, everything=True, path=EMBEDDED),
     Broken("swaps-the-streams-of-an-image-with-an-engine", "test_logs.py::test_standard_error_is_logged_apart",
