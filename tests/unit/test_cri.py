@@ -43,6 +43,13 @@ def test_the_whole_argument_vector_is_command_and_arguments() -> None:
     assert config["command"] + config["args"] == ["/m.wasm", "a b", ""]
 
 
+def test_words_for_an_image_of_a_check_leave_the_rest_to_the_image() -> None:
+    config = cri.container_config(spec(image="image:1"), "image:1")
+    assert (config["command"], config["args"]) == ([], ["/m.wasm", "a b", ""])
+    assert "working_dir" not in config
+    assert not {"run_as_user", "run_as_group"} & set(config["linux"]["security_context"])
+
+
 def test_a_value_of_a_variable_may_hold_an_equals_sign() -> None:
     assert cri.container_config(spec(env=("A=b=c", "E=")), "i")["envs"] == [
         {"key": "A", "value": "b=c"},
