@@ -51,9 +51,12 @@ def test_a_guest_runs_by_the_reference_that_the_pull_has_told(path):
     assert pull.ok
     told = pull.stdout.decode().split()[-1]
 
-    result = path.run("exit-return-0", image=told)
+    # both, as a kubelet says them: CRI-O's policies about signatures go by the name
+    both = {"image": {"image": told, "user_specified_image": reference}}
+    result = path.finish(path.pod().start(path.spec("exit-return-0", image=told), changes=both))
 
     assert result.proven
+    assert result.exit_code == 0
     assert path.images.status(reference)["id"] == told
 
 
