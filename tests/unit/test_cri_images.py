@@ -29,7 +29,7 @@ class Answering:
         self.asked += [list(step.argv) for step in steps if isinstance(step, s.Run)]
         fields: dict[str, Any] = {"exit_code": self.exit_code, "signal": None, "timed_out": False, "seconds": 0.0}
         text = self.stdout if isinstance(self.stdout, str) else json.dumps(self.stdout)
-        return [s.Answer(fields, [text.encode(), b"no such image"]) for _ in steps]
+        return [s.Answer(fields, (text.encode(), b"no such image")) for _ in steps]
 
 
 def images(node: Answering, failed: list[Completed] | None = None) -> CriImages:
