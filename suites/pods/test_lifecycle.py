@@ -123,7 +123,7 @@ def test_sigterm_ends_a_waiting_guest_before_the_grace_period(path):
     container = pod.start(path.spec("pause"))
     assert container.wait_until_output()
 
-    grace = round(10 * path.node.pace)
+    grace = min(30, round(10 * path.node.pace))
 
     stopped = container.stop(grace)
 
