@@ -74,6 +74,7 @@ class Launcher:
 
     def __init__(self, node: Node, path: RuntimePath, binary: str, runtime: str = "") -> None:
         self.node, self.path, self.binary, self.runtime = node, path, binary, runtime
+        self.handler_without_prestart = f"{HANDLER}-without-prestart" if path.shim else HANDLER
         self.base = node.directory / path.name
         # of the service's directory, since paths may share one
         self.hook_file = str(node.directory / ("trace.py" if path.embedded else "snapshot-by-id.sh"))
@@ -102,8 +103,8 @@ class Launcher:
             "daemon": self.binary, "program": next(iter(versions.digests)), "interpreter": hook[0],
             "hook": '","'.join(hook), **self.tools,
             "shim": next(iter(versions.digests)) if self.path.shim else LOW_LEVEL_SHIM,
-            # runwasi's library ends in a panic where there are hooks and none of them is this one
-            "prestart": '"prestart":[{"path":"/bin/true"}],' if self.path.shim else "",
+            # runwasi's library ends in a panic where there are hooks and none is at that stage (OCI-HOOKS-PRESTART-OPTIONAL)
+            "spec": "spec-prestart" if self.path.shim else "spec",
         }  # fmt: skip
         service = self.path.service or self.path.binary
         wanted = services.description(service).values

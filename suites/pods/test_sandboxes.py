@@ -182,3 +182,14 @@ def test_the_pod_has_an_address_of_its_own(path):
     assert result.proven
     assert all(addresses)
     assert addresses[0] != addresses[1]
+
+
+@requirement("OCI-HOOKS-PRESTART-OPTIONAL")
+@needs(Feature.PODS)
+def test_hooks_need_none_at_the_stage_prestart(path):
+    pod = path.pod(handler=path.launcher.handler_without_prestart)
+
+    container = pod.start(path.spec("exit-return-0"))
+
+    result = path.finish(container)
+    assert result.proven
