@@ -365,12 +365,17 @@ def _raw(item: pytest.Item, report: pytest.TestReport, error: BaseException | No
 def _full_disk(item: pytest.Item) -> str:
     """What says so, where a runtime may have failed for lack of room on its node, or with the node."""
     opened = item.stash.get(record.OPENED, None)
-    try:
-        if opened is None or opened.node.free_bytes() >= LEAST_FREE_BYTES:
-            return ""
-    except InfrastructureError as gone:
-        return str(gone)
-    return f"{opened.node.name}: no space is left below {opened.node.directory}: ENOSPC"
+    if opened is None:
+        return ""
+    node = opened.node
+    # a daemon's directory may have a file system of its own
+    for directory in (str(node.directory), *(service.directory for service in node.services.values())):
+        try:
+            if node.free_bytes(directory) < LEAST_FREE_BYTES:
+                return f"{node.name}: no space is left below {directory}: ENOSPC"
+        except InfrastructureError as gone:
+            return str(gone)
+    return ""
 
 
 def _raised_in_check(item: pytest.Item, error: AssertionError) -> bool:

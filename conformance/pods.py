@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from conformance import cgroups, cri, proof
+from conformance.errors import InfrastructureError
 from conformance.model import Completed, ContainerSpec, ProcessSnapshot, RunResult, RuntimePath, Said
 from conformance.node import Node, completed
 from conformance.node import steps as s
@@ -186,6 +187,9 @@ class Pod:
             image: used instead of one made of the spec's root file system.
             attempt: as a kubelet counts restarts.
             changes: fields laid over the ``ContainerConfig``.
+
+        Raises:
+            InfrastructureError: the node has no room for its configuration, or the CRI runtime has ended.
         """
         log = f"{name}-{attempt}.log"
         config = cri.container_config(
@@ -197,6 +201,8 @@ class Pod:
         argv = [*self.runtime.crictl, "create", "--no-pull", self.id, file, f"{self.place}/pod.json"]
         step = s.Run(argv, timeout_seconds=COMMAND_TIMEOUT_SECONDS)
         answers = self.runtime.node.batch([s.Write(file, json.dumps(config, indent=1).encode()), step])
+        if answers[0].error:
+            raise InfrastructureError(f"{self.runtime.node.name}: cannot write below {self.place}: {answers[0].error}")
         made = completed(step, answers[1])
         self.commands.append(made.command)
         if not made.ok:

@@ -28,6 +28,11 @@ STARTS = 2
 LOG_LINES = 20
 READY_TIMEOUT_SECONDS = 10.0
 _PLACEHOLDER = re.compile(r"@([a-z]+)@")
+#: A line as logrus writes it, and one that a program writes last: who, a colon, what.
+_LOGGED = re.compile(
+    r'time="[^"]*" level=(?P<level>\w+) msg=(?P<said>"(?:[^"\\]|\\.)*"|\S+)(?:.* error=(?P<why>"(?:[^"\\]|\\.)*"|\S+))?'
+)
+_COMPLAINT = re.compile(r"\S[^:]*: \S")
 
 
 @dataclass(frozen=True)
@@ -132,10 +137,11 @@ class Service:
             return
         how = f"{self.description.name} on {self.node.name} has ended ({_ending(answer)})"
         log = self.log()
+        said = _said(log) if answer.fields.get("signal") is None else ""
         if self.starts >= STARTS:
-            raise NotRun(f"{how}, {self.starts} times by now")
+            raise NotRun(f"{how}, {self.starts} times by now{said}")
         self.start()
-        raise InfrastructureError(f"{how}; it was started again\n{log}")
+        raise InfrastructureError(f"{how}; it was started again{said}\n{log}")
 
     def restart(self) -> None:
         """End it in order and start it again, as its administrator would.
@@ -165,10 +171,12 @@ class Service:
             for f in what.files
         ]
         command = ["sh", "-c", 'exec "$@" >>"$0" 2>&1', self.log_file, *map(self._filled, what.command)]
-        *_, started = node.batch([
+        *written, started = node.batch([
             s.Mkdir(self.directory), *writes,
             s.Run(command, keep=True, background=True, env=None, timeout_seconds=float(what.ready_seconds)),
         ])  # fmt: skip
+        if unwritten := next((answer.error for answer in written if answer.error), ""):
+            raise InfrastructureError(f"{node.name}: cannot write below {self.directory}: {unwritten}")
         if started.error:
             raise InfrastructureError(f"{node.name}: cannot start {what.name}: {started.error}")
         self.handle = started.fields["handle"]
@@ -180,7 +188,8 @@ class Service:
             retry_error_callback=lambda state: f"did not answer within {what.ready_seconds * node.pace:.0f} s",
         )
         if problem := waiting(self._state, asked):
-            raise InfrastructureError(f"{what.name} on {node.name} {problem}\n{self.log()}")
+            log = self.log()
+            raise InfrastructureError(f"{what.name} on {node.name} {problem}{_said(log)}\n{log}")
 
     def _state(self, asked: s.Run) -> str:
         """Empty when it answers, ``starting``, or how it ended."""
@@ -229,6 +238,30 @@ def logs(node: Node) -> dict[str, str]:
     """The end of every daemon's log on a node, by its directory, for a record; nothing where the node is dead."""
     alive = [] if node.dead else node.services.values()
     return {service.directory.rpartition("/")[2]: service.log() for service in alive}
+
+
+def complaint(log: str) -> str:
+    """What a daemon complains of last, in its own words; empty where it does not complain.
+
+    Args:
+        log: lines of logrus (https://github.com/sirupsen/logrus), and what a program prints before it ends.
+
+    >>> complaint('time="now" level=fatal msg="cannot listen" error="address in use"')
+    'cannot listen: address in use'
+    """
+    for line in reversed(log.splitlines()):
+        logged = _LOGGED.match(line)
+        if logged and logged["level"] in ("error", "fatal", "panic"):
+            parts = (part for part in (logged["said"], logged["why"]) if part)
+            return ": ".join(re.sub(r"\\(.)", r"\1", p[1:-1]) if p.startswith('"') else p for p in parts)
+        if not logged and _COMPLAINT.match(line):
+            return line
+    return ""
+
+
+def _said(log: str) -> str:
+    said = complaint(log)
+    return f": {said}" if said else ""
 
 
 def _ending(answer: s.Answer) -> str:

@@ -123,7 +123,10 @@ class Launcher:
 
     def info(self) -> Said:
         """What the CRI runtime tells of itself: ``Status`` with its verbose part."""
-        done = self.node.run([*self.crictl, "info", "--output=json"], timeout_seconds=COMMAND_TIMEOUT_SECONDS)
+        return self._told("info", "--output=json")
+
+    def _told(self, *arguments: str) -> Said:
+        done = self.node.run([*self.crictl, *arguments], timeout_seconds=COMMAND_TIMEOUT_SECONDS)
         try:
             value = json.loads(done.stdout, object_hook=Said)
             return value if isinstance(value, Said) else Said()
@@ -165,10 +168,26 @@ class Launcher:
             words = [word.replace(key, value) for word in words]
         return words
 
-    def _refuse_broken_network(self, done: Completed) -> None:
-        """Pods get their network from the node: where that fails, nothing is said about the runtime."""
+    def _refuse_broken_node(self, done: Completed) -> None:
+        """Pods get network and cgroup from the node: where that fails, nothing is said about the runtime."""
         if any(words in done.stderr for words in NETWORK_FAILURES):
             raise InfrastructureError(f"{self.node.name}: no network for a pod: {_message(done)}")
+        if self._wants_systemd():
+            # what they say names the pod; the first line is the same for every pod
+            raise InfrastructureError(
+                f"{self.service.description.name} on {self.node.name} is configured for systemd's cgroup driver,"
+                f" and the cgroups of pods here are cgroupfs's\n{_message(done)}"
+            )
+
+    def _wants_systemd(self) -> bool:
+        """Whether the CRI runtime is told to leave cgroups to systemd.
+
+        ``RuntimeConfig`` of the CRI says so; containerd 1 does not know it, and has the options in ``Status``.
+        """
+        linux = self._told("runtime-config").get("linux") or {}
+        runtimes = ((self.info().get("config") or {}).get("containerd") or {}).get("runtimes") or {}
+        options = (runtimes.get(HANDLER) or {}).get("options") or {}
+        return linux.get("cgroupDriver") == "SYSTEMD" or bool(options.get("SystemdCgroup"))
 
     def look_at_daemon(self, done: Completed) -> None:
         """Raise if the CRI runtime has ended.
@@ -234,7 +253,7 @@ class Launcher:
         if not started.ok:
             self.look_at_daemon(started)
             self.cleanup([(spec.id, 0)])
-            self._refuse_broken_network(started)
+            self._refuse_broken_node(started)
             return proof.result(self.path, spec, started, tuple(commands), None, None, groups.fields["entries"])
         self.service.check(ended)
         looked = completed(inspect, inspected)
@@ -277,11 +296,13 @@ class Launcher:
         words = [f"--runtime={handler}"] if handler else []
         run = s.Run([*self.crictl, "runp", *words, f"{place}/pod.json"], timeout_seconds=COMMAND_TIMEOUT_SECONDS)
         written = s.Write(f"{place}/pod.json", json.dumps(config, indent=1).encode())
-        *_, ran = self.node.batch([s.Mkdir(place), written, s.CgroupMake(cgroup), run])
+        _, wrote, _, ran = self.node.batch([s.Mkdir(place), written, s.CgroupMake(cgroup), run])
+        if wrote.error:
+            raise InfrastructureError(f"{self.node.name}: cannot write below {self.base}: {wrote.error}")
         created = completed(run, ran)
         if not created.ok:
             self.look_at_daemon(created)
-            self._refuse_broken_network(created)
+            self._refuse_broken_node(created)
         made = created.stdout.decode().strip() if created.ok else ""
         return Pod(self, name, place, config, handler, created, made, [created.command])
 

@@ -128,15 +128,15 @@ class Node:
         step = s.Run(argv, stdin=stdin, timeout_seconds=timeout_seconds, max_output_bytes=max_output_bytes)
         return completed(step, self.batch([step])[0])
 
-    def free_bytes(self) -> int:
-        """Room for root in the file system of the session's directory.
+    def free_bytes(self, directory: str) -> int:
+        """Room for root in the file system of a directory.
 
         Raises:
             InfrastructureError: the node is gone, or the directory is.
         """
-        done = self.run(["stat", "--file-system", "--format=%f %S", str(self.directory)])
+        done = self.run(["stat", "--file-system", "--format=%f %S", directory])
         if not done.ok:
-            raise InfrastructureError(f"{self.name}: {self.directory} has gone: {done.how_it_ended()}")
+            raise InfrastructureError(f"{self.name}: {directory} has gone: {done.how_it_ended()}")
         blocks, size = done.stdout.split()
         return int(blocks) * int(size)
 

@@ -61,7 +61,7 @@ def broken(node: Node, old: str, new: str) -> services.Service:
     files = tuple(replace(file, text=file.text.replace(old, new)) for file in whole.files)
     assert files != whole.files
     values = {"daemon": "containerd", "program": "/usr/sbin/runc", "interpreter": "/bin/sh", "hook": "/none"}
-    values["crictl"] = program_on_node([TOOLS], "crictl")
+    values |= {"crictl": program_on_node([TOOLS], "crictl"), "shim": "io.containerd.runc.v2", "prestart": ""}
     described = replace(whole, files=files, ready_seconds=3)
     return services.Service(node, described, f"{node.directory}/containerd", values)
 
@@ -92,16 +92,7 @@ def test_a_network_plug_in_that_is_missing_is_an_error_of_the_node(pods: Suite, 
     assert 'failed to find plugin "bridge" in path [/usr/lib/cni]' in ran.reason("test_b_")
 
 
-def test_a_configuration_that_containerd_refuses_is_told_in_its_own_words(node: Node) -> None:
-    service = broken(node, "version = 2", "version = two")
-    with pytest.raises(InfrastructureError, match=r"containerd on .* has ended \(exit 1\)") as caught:
-        service.start()
-    assert "config.toml" in str(caught.value)
-    assert "no value can start with t" in str(caught.value)
-
-
 def test_a_containerd_without_network_configuration_is_not_waited_for_without_end(node: Node) -> None:
     service = broken(node, '"type": "bridge"', '"type": ""')
-    with pytest.raises(InfrastructureError, match="did not answer within") as caught:
+    with pytest.raises(InfrastructureError, match="did not answer within .*: failed to load cni during init"):
         service.start()
-    assert "cni" in str(caught.value).lower()

@@ -55,3 +55,21 @@ def test_a_mistake_is_told_with_file_and_line(tmp_path: Path, old: str, new: str
 def test_an_unknown_service_is_told_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match="no service is called 'dockerdd'; known: containerd, .*, dockerd, registry"):
         services.description("dockerdd")
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (
+            'time="1" level=error msg="no network" error="none in \\"/cni\\""\ntime="2" level=info msg=ready',
+            'no network: none in "/cni"',
+        ),
+        ('time="1" level=fatal msg=stopped\ntime="2" level=warning msg="no metrics" error=none', "stopped"),
+        ("containerd: cannot listen: in use", "containerd: cannot listen: in use"),
+        ("configuration error: no port\n\nUsage:\n  registry\n  -h, --help   help", "configuration error: no port"),
+        ('time="1" level=info msg="loading" error="skipped"', ""),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_what_a_daemon_complains_of_is_found_in_its_log(lines: str, says: str) -> None:
+    assert services.complaint(lines) == says
