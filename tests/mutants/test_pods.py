@@ -1,4 +1,4 @@
-"""The checks of pods can fail: with one thing broken in the runtime or in containerd, its check is red."""
+"""The checks of pods can fail: with one thing broken in the runtime or in containerd above it, its check is red."""
 
 from __future__ import annotations
 
@@ -11,16 +11,29 @@ from tests.conftest import REPOSITORY, Runner
 
 PATH = "containerd-crun-wasmedge"
 PATH_2 = "containerd2-crun-wasmedge"
-EMBEDDED = "embedded-wasmtime-containerd"
+BOTH = (PATH, "crio-crun-wasmedge")
+NATIVE = ("containerd-crun-native", "crio-crun-native")
+EMBEDDED = ("embedded-wasmtime-containerd",)
 #: Goes on being green with each mutant that does not break everything.
 WITNESS = "pods/test_lifecycle.py::test_exit_code_0_is_completed"
-#: Before the real crun or runc: $command, and $bundle where there is one. config.json can be changed in place.
+#: Before the real crun or runc: $command, the $last word, and $bundle where there is one. config.json can be changed in
+#: place; it is in the form that containerd writes, without white space, whoever has written it.
 CRUN = """#!/bin/sh
 for word; do
     case ${previous-} in --bundle) bundle=$word ;; esac
     case $word in create | start | exec | update | kill | delete) command=${command-$word} ;; esac
     previous=$word
+    last=$word
 done
+[ "${command-}" != create ] || python3 -IS -c "$(cat <<'END'
+import json, sys
+with open(sys.argv[1], "r+") as file:
+    config = json.load(file)
+    file.seek(0)
+    json.dump(config, file, separators=(",", ":"))
+    file.truncate()
+END
+)" "$bundle/config.json"
 change() { [ "${command-}" != create ] || sed -i "$1" "$bundle/config.json"; }
 BROKEN
 exec REAL "$@"
@@ -51,6 +64,18 @@ END
     chmod 755 "$tool.broken"
     mv "$tool.broken" "$tool"
 }"""
+#: A container whose process is this shell, which starts the native twin and says that all went well.
+ALL_WENT_WELL = """[ "${command-}" != create ] || case $(cat "$bundle/config.json") in *'"/exit-42"'*)
+    root=$(sed 's/.*"root":{[^}]*"path":"\\([^"]*\\)".*/\\1/' "$bundle/config.json")
+    case $root in /*) ;; *) root=$bundle/$root ;; esac
+    for file in /bin/sh $(ldd /bin/sh | grep -o '/[^ ]*'); do
+        mkdir -p "$root${file%/*}" && cp -L "$file" "$root$file"
+    done
+    change 's|"args":\\["/exit-42"|"args":["/bin/sh","-c","\\\\"$@\\\\"; exit 0","sh","/exit-42"|'
+esac"""
+#: Forgets to kill one guest, and no other container.
+DEAF = """[ "${command-}" != create ] || ! grep -q '"/spin' "$bundle/config.json" || echo "$last" >/run/deaf
+[ "${command-}" != kill ] || [ ! -e /run/deaf ] || case " $* " in *" $(cat /run/deaf) "*) exit 0 ;; esac"""
 #: Before the real containerd: $config is its configuration.
 CONTAINERD = """#!/bin/sh
 config=${2-}
@@ -67,10 +92,10 @@ class Broken:
 
     Attributes:
         name: what it does.
-        kills: the check that must be red, below ``suites/pods``.
+        kills: the check that must be red, below ``suites/pods`` where it names no directory.
         crun, runc, containerd: shell lines that break it.
         everything: no guest starts any more, so the witness is red too.
-        path: where.
+        paths: where.
     """
 
     name: str
@@ -79,12 +104,12 @@ class Broken:
     runc: str = ""
     containerd: str = ""
     everything: bool = False
-    path: str = PATH
+    paths: tuple[str, ...] = (PATH,)
 
 
 MUTANTS = [
     Broken("drops-the-annotation", "test_lifecycle.py::test_a_started_container_runs_until_it_is_stopped",
-           crun="""change 's/"run.oci.handler":"wasm"/"x":"y"/'""", everything=True),
+           crun="""change 's/"run.oci.handler":"wasm"/"x":"y"/'""", everything=True, paths=BOTH),
     Broken("allows-no-annotation", "test_lifecycle.py::test_a_created_container_has_not_run",
            containerd="sed -i 's/pod_annotations = .*/pod_annotations = []/' \"$config\"", everything=True),
     Broken("allows-every-annotation",
@@ -94,9 +119,15 @@ MUTANTS = [
            "test_sandboxes.py::test_the_pod_s_own_process_is_native_under_compat",
            crun="""change 's/cri.container-type":"sandbox"/cri.container-type":"container"/'""", everything=True),
     Broken("swaps-the-streams", "test_logs.py::test_standard_error_is_logged_apart",
-           crun='[ "${command-}" != create ] || exec 3>&1 1>&2 2>&3'),
+           crun='[ "${command-}" != create ] || exec 3>&1 1>&2 2>&3', paths=BOTH),
+    Broken("says-that-all-went-well", "test_lifecycle.py::test_exit_code_42_is_an_error",
+           crun=ALL_WENT_WELL, paths=NATIVE),
+    Broken("ignores-a-stop", "test_lifecycle.py::test_without_grace_period_a_container_is_killed_at_once",
+           crun=DEAF, paths=BOTH),
+    Broken("loses-a-variable", "process/test_environment.py::test_the_environment_is_complete",
+           crun="""change 's/"PLAIN=value",//'""", paths=BOTH),
     Broken("loses-the-input", "test_streams.py::test_attached_input_reaches_the_guest_and_ends",
-           crun='[ "${command-}" != create ] || exec </dev/null'),
+           crun='[ "${command-}" != create ] || exec </dev/null', paths=BOTH),
     Broken("logs-lines-of-any-length", "test_logs.py::test_a_long_line_is_split_and_can_be_put_together_again",
            containerd="sed -i 's/restrict_oom_score_adj/max_container_log_line_size = -1\\n&/' \"$config\""),
     Broken("exec-hangs", "test_streams.py::test_exec_gives_a_result_or_an_error_and_never_hangs",
@@ -104,12 +135,12 @@ MUTANTS = [
     Broken("an-update-does-nothing", "test_resources.py::test_an_update_of_the_memory_limit_is_applied_or_refused",
            crun='[ "${command-}" != update ] || exit 0'),
     Broken("drops-the-memory-limit", "test_resources.py::test_a_memory_limit_is_the_cgroup_s",
-           crun="""change 's/"memory":{[^}]*}/"memory":{}/'"""),
+           crun="""change 's/"memory":{[^}]*}/"memory":{}/'""", paths=BOTH),
     Broken("drops-the-cpu-quota", "test_resources.py::test_a_cpu_quota_is_the_cgroup_s",
            crun="""change 's/"quota":[0-9]*,//'"""),
     Broken("runs-as-root",
            "test_mixed_pods.py::test_user_and_new_privileges_of_the_security_context_hold_for_the_guest_s_process",
-           crun="""change 's/"uid":1000/"uid":0/'"""),
+           crun="""change 's/"uid":1000/"uid":0/'""", paths=BOTH),
     Broken("shares-no-pid-namespace",
            "test_mixed_pods.py::test_a_guest_runs_in_a_pod_that_shares_its_pid_namespace",
            crun="""change 's/{"type":"pid","path":"[^"]*"}/{"type":"pid"}/'"""),
@@ -122,7 +153,7 @@ MUTANTS = [
     Broken("does-not-use-the-image-s-stop-signal", "test_lifecycle.py::test_the_image_s_stop_signal_is_used",
            crun=LOSES_A_SIGNAL),
     Broken("does-not-use-the-container-s-stop-signal", "test_lifecycle.py::test_a_container_s_own_stop_signal_is_used",
-           crun=LOSES_A_SIGNAL, path=PATH_2),
+           crun=LOSES_A_SIGNAL, paths=(PATH_2,)),
     Broken("removes-no-image", "test_images.py::test_a_removed_image_is_gone_from_list_and_status",
            containerd=ANSWERS.replace("ANSWER", 'case $2 in rmi) exit 0 ;; esac')),
     Broken("ends-a-guest-with-its-image", "test_images.py::test_a_guest_goes_on_when_its_image_is_asked_to_be_removed",
@@ -136,15 +167,18 @@ esac""")),
     Broken("counts-no-image", "test_images.py::test_the_file_system_of_images_tells_what_they_use",
            containerd="sed -i 's/restrict_oom_score_adj/stats_collect_period = 3600\\n&/' \"$config\""),
     Broken("runs-the-native-twin-and-lies", "test_lifecycle.py::test_a_created_container_has_not_run",
-           runc=NATIVE_TWIN, everything=True, path=EMBEDDED),
+           runc=NATIVE_TWIN, everything=True, paths=EMBEDDED),
     Broken("swaps-the-streams-of-an-image-with-an-engine", "test_logs.py::test_standard_error_is_logged_apart",
-           runc='[ "${command-}" != create ] || exec 3>&1 1>&2 2>&3', path=EMBEDDED),
+           runc='[ "${command-}" != create ] || exec 3>&1 1>&2 2>&3', paths=EMBEDDED),
 ]  # fmt: skip
 
 
 @pytest.mark.usefixtures("nothing_left")
-@pytest.mark.parametrize("mutant", [pytest.param(one, id=one.name) for one in MUTANTS])
-def test_what_is_broken_is_found(mutant: Broken, run_suite: Runner, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("mutant", "path"),
+    [pytest.param(one, path, id=f"{one.name}-{path}") for one in MUTANTS for path in one.paths],
+)
+def test_what_is_broken_is_found(mutant: Broken, path: str, run_suite: Runner, tmp_path: Path) -> None:
     if mutant.containerd:
         name, text = "containerd", CONTAINERD.replace("BROKEN", mutant.containerd)
     else:
@@ -153,11 +187,11 @@ def test_what_is_broken_is_found(mutant: Broken, run_suite: Runner, tmp_path: Pa
     program = tmp_path / name
     program.write_text(text)
     program.chmod(0o755)
-    check = f"pods/{mutant.kills}"
-    only = "-k=" + " or ".join(one.rpartition("::")[2] for one in (WITNESS, check))
+    check = mutant.kills if "/" in mutant.kills else f"pods/{mutant.kills}"
+    suites = REPOSITORY / "suites"
 
     ran = run_suite(
-        REPOSITORY / "suites" / "pods", only, f"--component={name}={program}", runtime=mutant.path, seconds=240,
+        suites / WITNESS, str(suites / check), f"--component={name}={program}", runtime=path, seconds=480,
         report_dir=tmp_path / "report",
     )  # fmt: skip
 
