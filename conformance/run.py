@@ -46,16 +46,15 @@ class Run:
         return check, max(matching, key=len, default="-")
 
     def needed(self) -> list[str]:
-        """Components of ours that the chosen paths need, but for programs that the user brings."""
+        """Components of ours that the chosen paths need, but for those of whose programs the user brings every one."""
         wanted = dict.fromkeys(self.also_needed)
+        known = component.recipes()
         for path in self.paths:
-            programs = [name for name in (path.binary, path.runtime) if name in self.brought]
-            replaced = {component.program_on_node(path.components, name) for name in programs}
-            wanted |= dict.fromkeys(
-                name
-                for name in component.with_needs(path.components)
-                if not any(program.startswith(f"{component.PLACE}/{name}/") for program in replaced)
-            )
+            replaced = {f"bin/{name}" for name in (path.binary, path.runtime) if name in self.brought}
+            for name in component.with_needs(path.components):
+                programs = {file for file in known[name].result if file.startswith("bin/")}
+                if not programs or programs - replaced:
+                    wanted[name] = None
         return component.with_needs(wanted)
 
     def components(self) -> list[Component]:

@@ -123,10 +123,7 @@ class Launcher:
 
     def info(self) -> Said:
         """What the CRI runtime tells of itself: ``Status`` with its verbose part."""
-        return self._told("info", "--output=json")
-
-    def _told(self, *arguments: str) -> Said:
-        done = self.node.run([*self.crictl, *arguments], timeout_seconds=COMMAND_TIMEOUT_SECONDS)
+        done = self.node.run([*self.crictl, "info", "--output=json"], timeout_seconds=COMMAND_TIMEOUT_SECONDS)
         try:
             value = json.loads(done.stdout, object_hook=Said)
             return value if isinstance(value, Said) else Said()
@@ -182,12 +179,12 @@ class Launcher:
     def _wants_systemd(self) -> bool:
         """Whether the CRI runtime is told to leave cgroups to systemd.
 
-        ``RuntimeConfig`` of the CRI says so; containerd 1 does not know it, and has the options in ``Status``.
+        containerd has one such option for each handler, in its ``Status``; CRI-O answers ``RuntimeConfig``.
         """
-        linux = self._told("runtime-config").get("linux") or {}
-        runtimes = ((self.info().get("config") or {}).get("containerd") or {}).get("runtimes") or {}
-        options = (runtimes.get(HANDLER) or {}).get("options") or {}
-        return linux.get("cgroupDriver") == "SYSTEMD" or bool(options.get("SystemdCgroup"))
+        if runtimes := ((self.info().get("config") or {}).get("containerd") or {}).get("runtimes"):
+            return bool(((runtimes.get(HANDLER) or {}).get("options") or {}).get("SystemdCgroup"))
+        told = self.node.run([*self.crictl, "runtime-config"], timeout_seconds=COMMAND_TIMEOUT_SECONDS)
+        return b"SYSTEMD" in told.stdout
 
     def look_at_daemon(self, done: Completed) -> None:
         """Raise if the CRI runtime has ended.
