@@ -11,6 +11,7 @@ import pytest
 
 from conformance import brought, catalogue
 from conformance.errors import UsageError
+from conformance.run import Run
 
 ELF = b"\x7fELF\x02\x01\x01" + bytes(57)
 PATHS = catalogue.read(Path(__file__).parents[2] / "suites").paths
@@ -120,3 +121,16 @@ def test_other_content_is_another_place_on_the_node(tmp_path: Path) -> None:
     first = brought.read([f"crun={file}"], CHOSEN)["crun"].place
     file.write_text("#!/bin/sh\nexit 1\n")
     assert brought.read([f"crun={file}"], CHOSEN)["crun"].place != first
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "still"),
+    [("crio-crun-native", "crio", {"crio", "cri-tools"}), ("youki-wasmtime", "youki", set())],
+)
+def test_a_component_is_left_out_when_each_of_its_programs_is_brought(
+    tmp_path: Path, path: str, name: str, still: set[str]
+) -> None:
+    chosen = [PATHS[path]]
+    read = brought.read([f"{name}={program(tmp_path, name)}"], chosen)
+    run = Run(catalogue.read(Path(__file__).parents[2] / "suites"), tmp_path, chosen, read, (), "sandbox", False, False)
+    assert set(run.needed()) == still
