@@ -103,7 +103,7 @@ class Launcher:
             "daemon": self.binary, "program": next(iter(versions.digests)), "interpreter": hook[0],
             "hook": '","'.join(hook), **self.tools,
             "shim": next(iter(versions.digests)) if self.path.shim else LOW_LEVEL_SHIM,
-            # runwasi's library ends in a panic where there are hooks and none is at that stage (OCI-HOOKS-PRESTART-OPTIONAL)
+            # runwasi's library panics where there are hooks and none at that stage (OCI-HOOKS-PRESTART-OPTIONAL)
             "spec": "spec-prestart" if self.path.shim else "spec",
         }  # fmt: skip
         service = self.path.service or self.path.binary

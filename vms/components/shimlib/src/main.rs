@@ -11,6 +11,9 @@ use containerd_shim_wasm::shim::{Cli, Shim, Version, version};
 #[cfg(feature = "wasmedge")]
 #[path = "wasmedge.rs"]
 mod engine;
+#[cfg(feature = "wasmer")]
+#[path = "wasmer.rs"]
+mod engine;
 #[cfg(feature = "wasmtime")]
 #[path = "wasmtime.rs"]
 mod engine;
