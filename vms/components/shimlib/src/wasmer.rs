@@ -1,11 +1,13 @@
 //! Wasmer with its Singlepass compiler and WASIX.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 use wasmer::sys::Singlepass;
 use wasmer::{Module, Store};
-use wasmer_wasix::virtual_fs::host_fs::FileSystem;
+use wasmer_wasix::virtual_fs::{FileSystem, host_fs};
 use wasmer_wasix::{WasiEnv, WasiError};
 
 use crate::Guest;
@@ -13,6 +15,8 @@ use crate::Guest;
 pub const NAME: &str = "wasmer";
 
 pub async fn run(guest: Guest) -> Result<i32> {
+    let root: Arc<dyn FileSystem + Send + Sync> =
+        Arc::new(host_fs::FileSystem::new(Handle::current(), "/")?);
     let mut store = Store::new(Singlepass::default());
     let module = Module::from_binary(&store, &guest.module)?;
     // the program's name is its argument number 0
@@ -20,7 +24,7 @@ pub async fn run(guest: Guest) -> Result<i32> {
     let (instance, environment) = WasiEnv::builder(arguments.next().unwrap_or_default())
         .args(arguments)
         .envs(guest.environment)
-        .fs(std::sync::Arc::new(FileSystem::new(Handle::current(), "/")?))
+        .fs(root)
         .preopen_dir("/")?
         .instantiate(module, &mut store)?;
     let function = instance.exports.get_function(&guest.function)?;
