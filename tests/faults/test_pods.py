@@ -61,7 +61,7 @@ def broken(node: Node, old: str, new: str) -> services.Service:
     files = tuple(replace(file, text=file.text.replace(old, new)) for file in whole.files)
     assert files != whole.files
     values = {"daemon": "containerd", "program": "/usr/sbin/runc", "interpreter": "/bin/sh", "hook": "/none"}
-    values |= {"crictl": program_on_node([TOOLS], "crictl"), "shim": "io.containerd.runc.v2", "prestart": ""}
+    values |= {"crictl": program_on_node([TOOLS], "crictl"), "shim": "io.containerd.runc.v2", "spec": "spec"}
     described = replace(whole, files=files, ready_seconds=3)
     return services.Service(node, described, f"{node.directory}/containerd", values)
 
