@@ -38,8 +38,8 @@ TAKEN = """python3 -c "import socket, time; s = socket.create_server(('127.0.0.1
     until grep -q :1403 /proc/net/tcp; do sleep 0.05; done
     sed -i 's/{was}/{becomes}/' "$settings"
 """
-#: A file system that has room for the daemon's own files only, and less than an image needs.
-SMALL = """cp -a "$place" /tmp/kept && mount -t tmpfs -o size=3m none "$place" && cp -a /tmp/kept/. "$place"
+#: The daemon's directory is a file system of its own, of this size; its own files need less than 1 MiB.
+OWN = """cp -a "$place" /tmp/kept && mount -t tmpfs -o size={size} none "$place" && cp -a /tmp/kept/. "$place"
     exec >>"$place/log" 2>&1
 """
 TWO = """
@@ -78,6 +78,18 @@ def test_c_full(path):
 
 def test_d_room(path):
     assert path.node.run(["rm", "/var/lib/conformance/full"]).ok
+    assert path.run("exit-return-0").proven
+"""
+FILLS_STORE = """
+def test_a_before(path):
+    assert path.run("exit-return-0").proven
+
+def test_b_full(path):
+    assert not path.node.run(["dd", "if=/dev/zero", f"of={path.launcher.service.directory}/full", "bs=1M"]).ok
+    assert path.run("exit-return-0").proven
+
+def test_c_room(path):
+    assert path.node.run(["rm", f"{path.launcher.service.directory}/full"]).ok
     assert path.run("exit-return-0").proven
 """
 
@@ -218,8 +230,16 @@ def test_a_cgroup_driver_that_the_node_does_not_have_is_no_failure(runs: Runs) -
 
 
 def test_an_image_store_without_room_is_no_failure(runs: Runs) -> None:
-    line = one_error(runs.daemon(SMALL), runs.cri.full)
+    line = one_error(runs.daemon(OWN.format(size="3m")), runs.cri.full)
     assert "no space left on device" in line.lower()
+
+
+def test_an_image_store_that_fills_is_no_failure_and_what_was_found_before_is_kept(runs: Runs) -> None:
+    ran = runs.daemon(OWN.format(size="400m"), FILLS_STORE)
+    assert ran.exit_code == 3, ran.output
+    assert outcomes(ran, "abc") == ["passed", "error", "passed"]
+    assert ran.reason("test_b").endswith(f"/{runs.cri.name}: ENOSPC")
+    assert len(ran.results()["records"]) == 3
 
 
 def test_a_disk_that_fills_is_no_failure_and_what_was_found_before_is_kept(runs: Runs) -> None:
