@@ -11,7 +11,7 @@ from conformance.node import Node
 from conformance.node import steps as s
 
 #: Seconds in which run ends with a guest that ends at once; youki may wait for it for ever (CLI-RUN-ENDS).
-ENDS_SECONDS = 10.0
+ENDS_SECONDS = 8.0
 ORDER = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
 #: Resolved in the container, after its root has become the root: the shell is not there.
 INSIDE = "startContainer"

@@ -32,7 +32,7 @@ class Feature(enum.StrEnum):
     CHECKPOINT = "checkpoint"
     #: the path hands modules to a WebAssembly engine (a native control does not)
     WASM = "wasm"
-    #: the host's runtime hands modules to an engine; where the engine is in the image, it knows of none
+    #: the host's runtime hands modules to an engine when asked to; where the engine is in the image it knows of none
     HANDLER = "handler"
     #: the guest is an ordinary process
     NATIVE = "native"

@@ -21,7 +21,7 @@ from conformance.cri_images import CriImages
 from conformance.cri_specs import Spec
 from conformance.errors import InfrastructureError, NotRun
 from conformance.launchers.oci import OciContainer
-from conformance.model import Completed, ContainerSpec, Mount, ProcessSnapshot, RunResult, RuntimePath, Said
+from conformance.model import Completed, ContainerSpec, Feature, Mount, ProcessSnapshot, RunResult, RuntimePath, Said
 from conformance.node import Node
 from conformance.node import steps as s
 from conformance.node.testinfra_backend import host_of
@@ -192,6 +192,19 @@ class PathUnderTest:
         container = cast(OciContainer, self.launcher.create(spec))
         self.containers.append(container)
         return container
+
+    def live(self, workload: str, **more: Any) -> RunResult:
+        """Run a workload from ``create`` to ``delete``, step by step where the path has steps.
+
+        For checks of what happens on the way: whether ``run`` itself ends is a check of its own (CLI-RUN-ENDS).
+        """
+        if Feature.LIFECYCLE not in self.launcher.features:
+            return self.run(workload, **more)
+        container = self.create(workload, **more)
+        container.start()
+        result = self.finish(container)
+        container.delete()
+        return result
 
     def launch(self, workload: str, args: Sequence[str] = (), env: Sequence[str] = (), **more: Any) -> OciContainer:
         """Start a container in one command and come back when its guest has announced itself."""

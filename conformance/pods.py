@@ -280,7 +280,7 @@ class PodContainer:
         """``ExecSync``."""
         return self.pod.command("exec", "--sync", self.id, *argv, timeout_seconds=timeout_seconds)
 
-    def attach(self, stdin: bytes = b"", timeout_seconds: float = COMMAND_TIMEOUT_SECONDS) -> Completed:
+    def attach(self, stdin: bytes = b"", timeout_seconds: float = SPEAKS_SECONDS) -> Completed:
         """``Attach``: to the output, and to the input where bytes are given, which then ends."""
         words = ["--stdin"] if stdin else []
         return self.pod.command("attach", *words, self.id, stdin=stdin, timeout_seconds=timeout_seconds)
@@ -309,8 +309,9 @@ class PodContainer:
         return cri.log_lines(self.raw_log())
 
     def wait_until_output(self, text: bytes = proof.ANNOUNCEMENT, timeout_seconds: float = SPEAKS_SECONDS) -> bool:
-        """Wait until the log holds ``text``; False when the deadline passed."""
-        return text in _wait(self.raw_log, lambda log: text in log, timeout_seconds * self._node.pace)
+        """Wait until the log holds ``text``; False when the deadline passed or the container did not start."""
+        seconds = timeout_seconds * self._node.pace if self.started and self.started.ok else 0.0
+        return text in _wait(self.raw_log, lambda log: text in log, seconds)
 
     def wait_until_state(self, wanted: str, timeout_seconds: float = SPEAKS_SECONDS) -> str:
         """Wait until the status has this state; the last one seen."""

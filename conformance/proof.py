@@ -44,12 +44,16 @@ set -- "${file%%\\"*}"
 
 #: The same where the containers' ids name the files; the argument is their directory.
 HOOK_BY_ID = HOOK.replace(
-    b"state=$(cat)\n", b"""state=$(cat)
+    b"state=$(cat)\n",
+    b"""state=$(cat)
 id=${state#*\\"id\\":}
 id=${id#*\\"}
 set -- "$1/${id%%\\"*}"
-"""
+""",
 )
+
+#: The program that looks instead, where a runtime cannot live with a hook.
+WATCHER = Path(__file__).parent / "node" / "watcher.py"
 
 
 def hook_of(path: RuntimePath, *, by_annotation: bool = False, by_id: bool = False) -> bytes:

@@ -53,7 +53,9 @@ class Settings:
 def features_of(path: RuntimePath) -> frozenset[Feature]:
     """Features of a path, known without opening it."""
     native = {Feature.NATIVE, Feature.LISTENER}
-    kind = {Feature.WASM, *([] if path.embedded else [Feature.HANDLER])} if path.guest == "wasm" else native
+    # an image's own engine and a shim for Wasm alone need no request
+    handler = [] if path.embedded or path.shim else [Feature.HANDLER]
+    kind = {Feature.WASM, *handler} if path.guest == "wasm" else native
     own = {Feature(f) for f in path.features} | kind
     return (launchers.launcher(path.launcher).features | own) - {Feature(f) for f in path.lacks}
 

@@ -54,6 +54,8 @@ NETWORK_FAILURES = (b"failed to setup network", b"failed to create pod network",
 #: What crictl says where nobody is at the other end of the socket, and how long who was there may take to end.
 LOST_CONNECTIONS = (b"Unavailable", b"connection refused", b"connection error", b"connect: ")
 ENDS_SECONDS = 3.0
+#: In which a CRI runtime notices that a container's process has ended.
+NOTICES_SECONDS = 5.0
 #: Puts an OCI archive into the image store that the CRI runtime uses.
 IMPORTS = {
     "containerd": "CTR --address=DIRECTORY/containerd.sock --namespace=k8s.io images import --local --all-platforms"
@@ -74,7 +76,7 @@ class Launcher:
 
     def __init__(self, node: Node, path: RuntimePath, binary: str, runtime: str = "") -> None:
         self.node, self.path, self.binary, self.runtime = node, path, binary, runtime
-        self.handler_without_prestart = f"{HANDLER}-without-prestart" if path.shim else HANDLER
+        self.handler_with_hook = f"{HANDLER}-hooked" if path.shim else HANDLER
         self.base = node.directory / path.name
         # of the service's directory, since paths may share one
         self.hook_file = str(node.directory / ("trace.py" if path.embedded else "snapshot-by-id.sh"))
@@ -85,6 +87,7 @@ class Launcher:
         self.images: dict[str, str] = {}
         self.native_root = ""
         self.service: services.Service
+        self.watcher: services.Service | None = None
         self.cli: CriImages
 
     # ---- static facts
@@ -103,14 +106,24 @@ class Launcher:
             "daemon": self.binary, "program": next(iter(versions.digests)), "interpreter": hook[0],
             "hook": '","'.join(hook), **self.tools,
             "shim": next(iter(versions.digests)) if self.path.shim else LOW_LEVEL_SHIM,
-            # runwasi's library panics where there are hooks and none at that stage (OCI-HOOKS-PRESTART-OPTIONAL)
-            "spec": "spec-prestart" if self.path.shim else "spec",
+            # runwasi's library (1.0.1) cannot live with hooks: see OCI-HOOKS-PRESTART-OPTIONAL and docs/paths.md
+            "spec": "plain" if self.path.shim else "hooked",
         }  # fmt: skip
         service = self.path.service or self.path.binary
         wanted = services.description(service).values
         self.service = services.need(self.node, service, **{name: known[name] for name in wanted})
+        self.snapshots = f"{self.service.directory}/snapshots"
+        if self.path.shim:
+            self._watch()
         self.cli = CriImages(self.node, self.crictl, self._importing, self.look_at_daemon)
         return versions
+
+    def _watch(self) -> None:
+        """Have containers looked at from outside: a group for each pod, one in it for each container."""
+        program = str(self.node.directory / "watcher.py")
+        self.node.batch([s.Write(program, proof.WATCHER.read_bytes()), s.CgroupMake(self.cgroup_of(""))])
+        self.watcher = services.need(self.node, "watcher", program=program, cgroup=self.cgroup_of(""), levels="2")
+        self.snapshots = f"{self.watcher.directory}/snapshots"
 
     @property
     def crictl(self) -> list[str]:
@@ -216,19 +229,21 @@ class Launcher:
         ]
         at = len(before)
         steps = [*before, start]
+        # whoever waits for input ends while it is given or after that: one limit for both
+        ends_seconds = spec.timeout_seconds / 2 if spec.stdin else spec.timeout_seconds
         if spec.stdin:
             steps.append(s.Run(
                 [*self.crictl, "attach", "--stdin", s.printed(at)], stdin=spec.stdin,
-                timeout_seconds=spec.timeout_seconds, max_output_bytes=0,
+                timeout_seconds=ends_seconds, max_output_bytes=0,
             ))  # fmt: skip
         snapshot_at = len(steps)
         inspect = s.Run(
             [*self.crictl, "inspect", "--output=json", s.printed(at)], repeat_until="CONTAINER_EXITED",
-            timeout_seconds=spec.timeout_seconds,
+            timeout_seconds=NOTICES_SECONDS,
         )  # fmt: skip
         steps += [
-            _read_snapshot(self.service.directory, at),
-            s.WaitGone(s.printed(snapshot_at, r"^(\d+) "), spec.timeout_seconds),
+            _read_snapshot(self.snapshots, at, wait_seconds=ENDS_SECONDS),
+            s.WaitGone(s.printed(snapshot_at, r"^(\d+) "), ends_seconds),
             inspect,
             s.Read(f"{place}/{cri.LOG}", spec.max_output_bytes),
             s.CgroupRead(cgroup, cgroups.MEMORY_PEAK),
@@ -237,7 +252,7 @@ class Launcher:
             s.CgroupList(cgroup),
             self.service.has_ended(),
             # an engine that is the container's own program is mapped only after the hook has gone
-            _read_snapshot(self.service.directory, at),
+            _read_snapshot(self.snapshots, at),
             s.CgroupRemove(cgroup, kill=True),
             *([] if self.keep_bundles else [s.Remove(place)]),
         ]  # fmt: skip
@@ -267,7 +282,7 @@ class Launcher:
             stdout=stdout, stderr=stderr,
             seconds=started.seconds + gone.fields.get("seconds", 0.0) + looked.seconds,
         )  # fmt: skip
-        seen = proof.parse_hook(snapshot.blobs[0]) if snapshot.blobs else None
+        seen = self._seen(snapshot)
         peak_bytes = cgroups.peak_bytes(peak.fields.get("values", {}))
         result = proof.result(self.path, spec, done, tuple(commands), seen, peak_bytes, groups.fields["entries"])
         return replace(result, status=status)
@@ -304,9 +319,14 @@ class Launcher:
         return Pod(self, name, place, config, handler, created, made, [created.command])
 
     def snapshot_of(self, container_id: str) -> ProcessSnapshot | None:
-        """A container's process as the createRuntime hook saw it."""
-        answer = self.node.batch([s.Read(f"{self.service.directory}/snapshots/{container_id}")])[0]
-        return proof.parse_hook(answer.blobs[0]) if answer.blobs else None
+        """A container's process as the createRuntime hook saw it, or the watcher."""
+        return self._seen(self.node.batch([s.Read(f"{self.snapshots}/{container_id}")])[0])
+
+    def _seen(self, answer: s.Answer) -> ProcessSnapshot | None:
+        seen = proof.parse_hook(answer.blobs[0]) if answer.blobs else None
+        if seen is None and self.watcher:
+            self.watcher.check(self.node.do(self.watcher.has_ended()))
+        return seen
 
     def container_cgroup(self, pod: str, container_id: str) -> str:
         """A container's own group below its pod's."""
@@ -314,7 +334,7 @@ class Launcher:
 
     def cgroup_of(self, container_id: str) -> str:
         """The pod's group, the parent of its containers'."""
-        return f"/conformance/{self.node.session}/{self.path.name}/{container_id}"
+        return f"/conformance/{self.node.session}/{self.path.name}/{container_id}".rstrip("/")
 
     def cleanup(self, containers: Sequence[tuple[str, int]]) -> None:
         """Remove pods by force; see :class:`conformance.launchers.Launcher`."""
@@ -336,8 +356,9 @@ class Launcher:
             self.node.batch(todo)
 
 
-def _read_snapshot(directory: str, at: int) -> s.Step:
-    return s.Run(["cat", "--", s.printed(at, r"^(\w+)")], cwd=f"{directory}/snapshots")
+def _read_snapshot(snapshots: str, at: int, *, wait_seconds: float = 0.0) -> s.Step:
+    argv = ["cat", "--", s.printed(at, r"^(\w+)")]
+    return s.Run(argv, cwd=snapshots, repeat_until="\nid ", timeout_seconds=wait_seconds)
 
 
 def _message(done: Completed) -> str:

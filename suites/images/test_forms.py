@@ -54,7 +54,7 @@ def test_an_image_of_platform_wasi_wasm32_runs_in_every_form(path):
 
 
 @requirement("IMG-WASIP1-WASM")
-@needs(Feature.IMAGES, Feature.HANDLER)
+@needs(Feature.IMAGES, Feature.WASM)
 def test_an_image_of_platform_wasip1_wasm_runs_in_every_form(path):
     results = forms(path, {"platform": "wasip1/wasm"}, platform="wasip1/wasm")
 
@@ -62,7 +62,7 @@ def test_an_image_of_platform_wasip1_wasm_runs_in_every_form(path):
 
 
 @requirement("PROJECT-IMG-WASI-WASM")
-@needs(Feature.IMAGES, Feature.PODS, Feature.HANDLER)
+@needs(Feature.IMAGES, Feature.PODS, Feature.WASM)
 def test_an_image_of_platform_wasi_wasm_runs_in_every_form_where_the_pod_asks_for_it(path):
     results = forms(path, {}, platform="wasi/wasm")
 
@@ -70,7 +70,7 @@ def test_an_image_of_platform_wasi_wasm_runs_in_every_form_where_the_pod_asks_fo
 
 
 @requirement("PROJECT-IMG-WASI-WASM32")
-@needs(Feature.IMAGES, Feature.PODS, Feature.HANDLER)
+@needs(Feature.IMAGES, Feature.PODS, Feature.WASM)
 def test_an_image_of_platform_wasi_wasm32_runs_in_every_form_where_the_pod_asks_for_it(path):
     results = forms(path, {}, platform="wasi/wasm32")
 

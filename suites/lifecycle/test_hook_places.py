@@ -21,7 +21,7 @@ def test_hooks_run_in_the_namespace_that_is_theirs(path):
     names = [*ON_THE_NODE, "createContainer"]
 
     hooks = {name: saying_where(log, name) for name in names}
-    result = path.run("exit-return-0", hooks=hooks, timeout_seconds=ENDS_SECONDS)
+    result = path.live("exit-return-0", hooks=hooks)
 
     node = [path.node.snapshot(path.node.agent_pid).namespaces["mnt"]]
     places = {name: path.lines_of(f"{log}/{name}") for name in names}
@@ -84,7 +84,7 @@ def test_the_hooks_that_features_names_run(path):
     named = path.features()["hooks"]
     asked = {name: saying_where(log, name) for name in named if name != "startContainer"}
 
-    result = path.run("exit-return-0", hooks=asked, timeout_seconds=ENDS_SECONDS)
+    result = path.live("exit-return-0", hooks=asked)
 
     assert result.proven
     assert len(asked) > 0

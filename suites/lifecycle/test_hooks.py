@@ -1,7 +1,7 @@
 """The six hooks of the runtime specification."""
 
 from conformance import Feature, Mount, needs, requirement
-from conformance.hooks import ENDS_SECONDS, INSIDE, ORDER, recording, states_in
+from conformance.hooks import INSIDE, ORDER, recording, states_in
 
 
 def saying(log, text):
@@ -14,10 +14,8 @@ def saying(log, text):
 def test_all_six_hooks_run_from_create_to_delete(path):
     log = path.directory()
 
-    result = path.run(
-        "exit-return-0", hooks=recording(log), mounts=[Mount(log, "/log"), path.native_program("files")],
-        timeout_seconds=ENDS_SECONDS,
-    )  # fmt: skip
+    mounts = [Mount(log, "/log"), path.native_program("files")]
+    result = path.live("exit-return-0", hooks=recording(log), mounts=mounts)
 
     ran = path.lines_of(f"{log}/order")
     path.observe(missing=sorted(set(ORDER) - set(ran)))
@@ -33,7 +31,7 @@ def test_hooks_of_one_kind_run_in_the_listed_order(path):
     log = path.directory()
     twice = {name: saying(log, f"{name} 1") + saying(log, f"{name} 2") for name in ORDER if name != INSIDE}
 
-    result = path.run("exit-return-0", hooks=twice, timeout_seconds=ENDS_SECONDS)
+    result = path.live("exit-return-0", hooks=twice)
 
     ran = path.lines_of(f"{log}/order")
     assert result.proven
@@ -47,7 +45,7 @@ def test_hooks_of_one_kind_run_in_the_listed_order(path):
 def test_poststart_waits_for_startcontainer(path):
     log = path.directory()
 
-    result = path.run(
+    result = path.live(
         "exit-return-0",
         hooks=recording(log, slow_inside=True),
         mounts=[Mount(log, "/log"), path.native_program("files"), path.native_program("sleep")],
@@ -65,10 +63,8 @@ def test_poststart_waits_for_startcontainer(path):
 def test_each_hook_gets_the_container_s_state(path):
     log = path.directory()
 
-    result = path.run(
-        "exit-return-0", hooks=recording(log), mounts=[Mount(log, "/log"), path.native_program("files")],
-        timeout_seconds=ENDS_SECONDS,
-    )  # fmt: skip
+    mounts = [Mount(log, "/log"), path.native_program("files")]
+    result = path.live("exit-return-0", hooks=recording(log), mounts=mounts)
 
     states = states_in(path.node, log)
     assert result.proven

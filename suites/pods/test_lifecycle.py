@@ -212,7 +212,7 @@ def test_a_running_container_can_be_removed(path):
 
 
 @requirement("CRI-BAD-MODULE")
-@needs(Feature.PODS, Feature.HANDLER)
+@needs(Feature.PODS, Feature.WASM)
 def test_a_truncated_module_fails_and_the_status_or_log_says_so(path):
     result = path.run("truncated")
 

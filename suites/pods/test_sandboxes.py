@@ -187,7 +187,7 @@ def test_the_pod_has_an_address_of_its_own(path):
 @requirement("OCI-HOOKS-PRESTART-OPTIONAL")
 @needs(Feature.PODS)
 def test_hooks_need_none_at_the_stage_prestart(path):
-    pod = path.pod(handler=path.launcher.handler_without_prestart)
+    pod = path.pod(handler=path.launcher.handler_with_hook)
 
     container = pod.start(path.spec("exit-return-0"))
 

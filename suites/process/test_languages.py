@@ -15,7 +15,8 @@ def test_clocks_run_and_randomness_differs(path):
 
 @requirement("LANG-RUST")
 def test_a_rust_guest_finds_arguments_environment_input_and_files(path):
-    result = path.run("rust-behaviour", args=["two words"], env=["KEY=value"], stdin=b"x" * 1000)
+    stdin = b"x" * 1000
+    result = path.run("rust-behaviour", args=["two words"], env=["KEY=value"], stdin=stdin, timeout_seconds=10)
 
     path.observe(variable="KEY=value" in result.report["env"], greeting=result.report.get("greeting"))
     assert result.proven

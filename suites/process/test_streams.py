@@ -9,7 +9,7 @@ from conformance.build.patterns import HOSTILE, fnv1a64, stream
 def test_standard_input_arrives_complete_and_ends(path):
     sent = bytes(range(256)) * 1024
 
-    result = path.run("stdin-echo", stdin=sent)
+    result = path.run("stdin-echo", stdin=sent, timeout_seconds=10)
 
     assert result.proven
     assert not result.timed_out

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance import testbeds
+from conformance import proof, services, testbeds
 from conformance.errors import InfrastructureError
 from conformance.node import Node, completed
 from conformance.node import steps as s
@@ -405,3 +405,31 @@ def test_a_sandbox_without_its_image_is_told_in_one_line() -> None:
         "node sandbox x went away: sandbox: mount overlay on"
         f" /run/wasm-conformance/{name}/root: No such file or directory"
     )
+
+
+def test_the_first_process_with_pids_of_its_own_in_a_new_cgroup_is_looked_at_and_nothing_else(node: Node) -> None:
+    program, top = f"{node.directory}/watcher.py", f"/conformance/{node.session}/watched"
+    node.batch([s.Write(program, proof.WATCHER.read_bytes()), s.CgroupMake(top)])
+    watcher = services.need(node, "watcher", program=program, cgroup=top, levels="2")
+    node.batch([s.CgroupMake(f"{top}/pod/container"), s.CgroupMake(f"{top}/pod/empty")])
+    # helper and guest, as a runtime makes them; the guest is gone after 20 ms
+    helper = shell(
+        node,
+        f"""
+        for root in $(awk '$3 == "cgroup" || $3 == "cgroup2" {{ print $2 }}' /proc/self/mounts); do
+            case $root in */cpuset) ;; *) echo $$ > "$root{top}/pod/container/cgroup.procs" ;; esac
+        done
+        echo $$
+        exec unshare --pid --fork sleep 0.02
+    """,
+    )
+    names = shell(node, f"cd {watcher.directory}/snapshots; ls")
+    seen = proof.parse_hook(node.batch([s.Read(f"{watcher.directory}/snapshots/container")])[0].blobs[0])
+    node.batch([s.CgroupRemove(top)])
+
+    assert names.split() == ["container", "none", "ready"]
+    assert seen is not None
+    assert seen.container_id == "container"
+    assert seen.comm in ("unshare", "sleep")  # before or after it has become its program
+    assert seen.pid != int(helper)
+    assert any(Path(file).name.startswith("libc.") for file in seen.mapped)

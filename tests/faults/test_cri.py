@@ -33,6 +33,10 @@ for word; do
 done
 exec {real} "$@"
 """
+#: The runtime as it is.
+WHOLE = """#!/bin/sh
+exec {real} "$@"
+"""
 #: A port of the node is taken before the daemon starts.
 TAKEN = """python3 -c "import socket, time; s = socket.create_server(('127.0.0.1', 5123)); time.sleep(600)" &
     until grep -q :1403 /proc/net/tcp; do sleep 0.05; done
@@ -63,6 +67,22 @@ def test_b_hangs(path):
 
 def test_c_next(path):
     assert path.node.run(["rm", "/run/hang"]).ok
+    assert path.run("exit-return-0").exit_code == 0
+"""
+#: What stands between the CRI runtime and a container is frozen and never wakes again.
+FREEZES = """
+def test_a_before(path):
+    assert path.run("exit-return-0").proven
+
+def test_b_hangs(path):
+    container = path.pod().start(path.spec("hold", hold_stdin=True))
+    assert container.wait_until_output()
+    assert path.node.run(["pkill", "-STOP", "-f", "{program}"]).ok
+    stopped = container.stop(1)
+    path.observe(deadline=b"deadline" in stopped.stderr.lower())
+    assert stopped.ok
+
+def test_c_next(path):
     assert path.run("exit-return-0").exit_code == 0
 """
 FILLS = """
@@ -113,6 +133,7 @@ class Cri:
     taken: str
     systemd: tuple[str, str]
     full: str
+    shim: str
 
     @property
     def service(self) -> str:
@@ -127,6 +148,7 @@ CONTAINERD = Cri(
     systemd=("sed -i 's/SystemdCgroup = .*/SystemdCgroup = true/' \"$settings\"",
              'runc create failed: expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups'),
     full="ctr cannot import localhost/pause:1: ",
+    shim="containerd-shim-runc-v2",
 )  # fmt: skip
 CRIO = Cri(
     "crio", "crio-crun-native", "/opt/conformance/components/crio/bin/crio", "crun", "/usr/bin/crun", "crio.sock",
@@ -136,6 +158,7 @@ CRIO = Cri(
     systemd=("sed -i 's/cgroup_manager = .*/cgroup_manager = \"systemd\"/' \"$settings\"",
              "cri-o configured with systemd cgroup manager, but did not receive slice as parent"),
     full="skopeo cannot import localhost/pause:1: ",
+    shim="bin/conmon",
 )  # fmt: skip
 
 
@@ -252,6 +275,13 @@ def test_a_disk_that_fills_is_no_failure_and_what_was_found_before_is_kept(runs:
 
 def test_a_runtime_that_hangs_when_a_container_is_stopped_fails_and_the_next_check_runs(runs: Runs) -> None:
     ran = runs.runtime(HANGS, STOPS)
+    assert ran.exit_code == 1, ran.output
+    assert outcomes(ran, "abc") == ["passed", "failed", "passed"]
+    assert next(row["observations"]["deadline"] for name, row in ran.records.items() if "test_b" in name)
+
+
+def test_a_shim_that_hangs_when_a_container_is_stopped_fails_and_the_next_check_runs(runs: Runs) -> None:
+    ran = runs.runtime(WHOLE, FREEZES.format(program=runs.cri.shim))
     assert ran.exit_code == 1, ran.output
     assert outcomes(ran, "abc") == ["passed", "failed", "passed"]
     assert next(row["observations"]["deadline"] for name, row in ran.records.items() if "test_b" in name)

@@ -62,7 +62,7 @@ MUTANTS: dict[str, tuple[str, frozenset[str]]] = {
     ),
 }  # fmt: skip
 #: Does something to the file in which ctr finds a container's configuration.
-IN_THE_FILE = 'for word; do case $word in --config=*) sed -i \'{change}\' "${{word#*=}}" ;; esac; done\n'
+IN_THE_FILE = "for word; do case $word in --config=*) sed -i '{change}' \"${{word#*=}}\" ;; esac; done\n"
 #: What ctr is told in other words.
 OF_CTR: dict[str, tuple[str, frozenset[str]]] = {
     "ignores-the-memory-limit": (

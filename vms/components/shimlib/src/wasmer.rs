@@ -24,6 +24,7 @@ pub async fn run(guest: Guest) -> Result<i32> {
     let (instance, environment) = WasiEnv::builder(arguments.next().unwrap_or_default())
         .args(arguments)
         .envs(guest.environment)
+        .engine(store.engine().clone())
         .fs(root)
         .preopen_dir("/")?
         .instantiate(module, &mut store)?;
