@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,23 @@ def test_a_path_shows_nothing_unexpected(run_suite: Runner, path: str) -> None:
     ran = run_suite(REPOSITORY / "suites", "-n", "2", runtime=path, seconds=3000)
     assert ran.exit_code == 0, ran.output
     assert set(ran.judged.values()) <= {"passed", "expected-failure", "noted", "inconclusive", "skipped"}
+
+
+def test_a_shim_that_a_user_brings_is_judged_and_proves_nothing_with_another_engine(
+    run_suite: Runner, tmp_path: Path
+) -> None:
+    """Ours stands for upstream's, which no registry has."""
+    if not affordable("containerd-shimlib-wasmtime"):
+        pytest.skip("it needs a component that takes long and is not built: make test-all")
+    program = component.component("shimlib-wasmtime").place / "bin/containerd-shim-shimlib-wasmtime-v1"
+    for engine, outcome in {"wasmtime": "passed", "wasmedge": "failed"}.items():
+        shim = tmp_path / f"containerd-shim-{engine}-v1"
+        shutil.copy(program, shim)
+        path = f"containerd-shim-{engine}"
+        given = f"--component={shim.name}={shim}"
+        ran = run_suite(REPOSITORY / "suites", given, "-k", "exit_code_42_reaches", runtime=path, seconds=300)
+        assert ran.outcome(f"exit_code_42_reaches_the_caller[{path}]") == outcome, ran.output
+    assert "libwasmedge.so.0 is not mapped in the container's process" in ran.reason("exit_code_42_reaches")
 
 
 def test_a_patch_that_hands_the_exit_code_on_fixes_exactly_the_checks_of_exit_codes(
