@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from conformance.build import component
 from tests.conftest import REPOSITORY, Ran, Runner, Suite
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -283,3 +285,27 @@ def test_a_shim_that_hangs_when_a_container_is_stopped_fails_and_the_next_check_
     assert ran.exit_code == 1, ran.output
     assert outcomes(ran, "abc") == ["passed", "failed", "passed"]
     assert next(row["observations"]["deadline"] for name, row in ran.records.items() if "test_b" in name)
+
+
+@pytest.mark.skipif(
+    not (component.cached("shimlib-wasmtime") or "TEST_ALL" in os.environ), reason="not built: make test-all"
+)
+def test_a_watcher_that_is_killed_is_one_error_and_started_again(suite: Suite, run_suite: Runner) -> None:
+    for name in ("containerd-shimlib-native", "containerd-runc"):
+        shutil.copy(REPOSITORY / "suites" / "paths" / f"{name}.yaml", suite.root / "paths")
+    suite.checks("""
+        def test_a_before(path):
+            assert path.run("exit-return-0").proven
+
+        def test_b_kills(path):
+            assert path.node.run(["pkill", "-KILL", "-f", "watcher.py"]).ok
+            assert path.run("exit-return-0").proven
+
+        def test_c_next(path):
+            assert path.run("exit-return-0").proven
+    """)
+    ran = run_suite(suite, runtime="containerd-shimlib-native", seconds=240)
+    assert ran.exit_code == 3, ran.output
+    assert outcomes(ran, "abc") == ["passed", "error", "passed"]
+    assert ran.reason("test_b").startswith("watcher on sandbox ")
+    assert "has ended (signal 9); it was started again" in ran.reason("test_b")
