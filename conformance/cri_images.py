@@ -32,12 +32,14 @@ class CriImages:
         crictl: with its connection.
         importing: the command that puts an archive into the store, from the archive's file and the image's name.
         look_at_daemon: raises if the CRI runtime has ended; given a command that failed.
+        contents: the command of containerd's content store; empty where there is none.
     """
 
     node: Node
     crictl: list[str]
     importing: Callable[[str, str], list[str]]
     look_at_daemon: Callable[[Completed], None]
+    contents: list[str]
 
     def load(self, archive: str, name: str) -> Completed:
         """Put an archive on the node into the store, and wait until the runtime knows the image.
@@ -82,6 +84,23 @@ class CriImages:
         self.node.batch([s.Run(look, repeat_until="used", timeout_seconds=COUNTED_SECONDS * self.node.pace)])
         status = _object(self._done(*self.crictl, "imagefsinfo", "--output=json")).get("status", Said())
         return list(status.get("imageFilesystems") or [])
+
+    def labels(self) -> dict[str, dict[str, str]]:
+        """What containerd's content store holds: digests, each with its labels."""
+        listed = self._done(*self.contents, "ls").stdout.decode().splitlines()[1:]
+        rows = [line.split("\t") for line in listed]
+        return {
+            row[0].strip(): dict(label.split("=", 1) for label in row[-1].strip().split(",") if "=" in label)
+            for row in rows
+        }
+
+    def label(self, digest: str, name: str, value: str) -> Completed:
+        """Give a blob of the content store a label."""
+        return self._done(*self.contents, "label", digest, f"{name}={value}")
+
+    def content(self, digest: str) -> bytes:
+        """A blob of the content store."""
+        return self._done(*self.contents, "get", digest).stdout
 
     def _done(self, *argv: str) -> Completed:
         step = s.Run(argv, timeout_seconds=IMAGE_TIMEOUT_SECONDS)

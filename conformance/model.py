@@ -58,6 +58,10 @@ class Feature(enum.StrEnum):
     PODS = "pods"
     #: the CRI runtime knows the stop signal of a container's configuration, which came to the API with version 1.33
     STOP_SIGNAL = "stop-signal"
+    #: takes modules that are layers of an image by themselves
+    MODULE_LAYERS = "module-layers"
+    #: compiles such a module once and keeps the result in containerd's content store
+    PRECOMPILES = "precompiles"
 
 
 class SkipReason(enum.StrEnum):

@@ -125,6 +125,10 @@ class PathUnderTest:
             raise InfrastructureError(f"the corpus has no workload '{workload}' for {self._opened.path.guest} paths")
         return f"/{name}"
 
+    def bytes_of(self, workload: str) -> bytes:
+        """The module, or its native twin, itself."""
+        return (self._corpus.path / self._opened.path.guest / self.module(workload).lstrip("/")).read_bytes()
+
     @staticmethod
     def new_nonce() -> str:
         """A word that no other container has; whoever prints it is the guest that got it."""
@@ -220,11 +224,9 @@ class PathUnderTest:
             platform: ``os/architecture``.
             index: the tag points to an index.
             more: ``config`` and ``annotations`` of the image, ``files`` (path to bytes) in its first
-                layer, ``above`` (the layers after it).
+                layer, ``above`` (the layers after it), ``modules`` (each a layer by itself).
         """
-        names = [self.module(name).lstrip("/") for name in workloads]
-        place = self._corpus.path / self._opened.path.guest
-        first: dict[str, bytes | None] = {name: (place / name).read_bytes() for name in names}
+        first: dict[str, bytes | None] = {self.module(name).lstrip("/"): self.bytes_of(name) for name in workloads}
         layers = ({**first, **more.pop("files", {})}, *more.pop("above", ()))
         self._count += 1
         # lower case and new for each check: stores and registries go by the name

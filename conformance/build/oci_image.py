@@ -18,6 +18,8 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
+#: A module that is a layer by itself: https://tag-runtime.cncf.io/wgs/wasm/deliverables/wasm-oci-artifact/
+MODULE = "application/wasm"
 CREATED = "2025-01-01T00:00:00Z"
 MTIME = 1_735_689_600  # the same; fixed, so that the same content gives the same digest
 
@@ -31,12 +33,14 @@ class Content:
         layers: one after the other, each path to content; ``None`` is a directory.
         config: ``config`` of the image's configuration: Env, Cmd, Entrypoint, User ...
         annotations: of the manifest.
+        modules: layers after the others, each a module as it is.
     """
 
     platform: str
     layers: tuple[Mapping[str, bytes | None], ...]
     config: Mapping[str, Any] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    modules: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,14 @@ class BuiltImage:
         archive: tar of its layout; ``docker load`` finds its own manifest in there too.
         digest: of what a tag points to, the manifest or the index.
         manifests: platform to digest of the manifest.
+        modules: digests of the layers that are modules.
     """
 
     name: str
     archive: bytes
     digest: str
     manifests: Mapping[str, str]
+    modules: tuple[str, ...] = ()
 
 
 def build(name: str, contents: Sequence[Content], *, index: bool = False) -> BuiltImage:
@@ -80,7 +86,8 @@ def build(name: str, contents: Sequence[Content], *, index: bool = False) -> Bui
         **{f"blobs/{digest.replace(':', '/')}": data for digest, data in blobs.items()},
     }
     manifests = {c.platform: d["digest"] for c, d in zip(contents, described, strict=True)}
-    return BuiltImage(name, pack(files), str(top["digest"]), manifests)
+    modules = tuple(_digest(module) for content in contents for module in content.modules)
+    return BuiltImage(name, pack(files), str(top["digest"]), manifests, modules)
 
 
 def pack(files: Mapping[str, bytes | None]) -> bytes:
@@ -99,21 +106,26 @@ def pack(files: Mapping[str, bytes | None]) -> bytes:
 def _manifest(content: Content, blobs: dict[str, bytes]) -> dict[str, Any]:
     """The descriptor of one platform's manifest; everything it leads to is added to ``blobs``."""
     layers = [_blob(pack(layer), LAYER, blobs) for layer in content.layers]
+    modules = [_blob(module, MODULE, blobs) for module in content.modules]
     system, architecture = content.platform.split("/")
     configuration = {
         "created": CREATED,
         "os": system,
         "architecture": architecture,
         "config": dict(content.config),
-        # not compressed, so a layer's digest is its DiffID
+        # not compressed, so a layer's digest is its DiffID; containerd unpacks no module, so it has none
         "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]},
-        "history": [{"created": CREATED, "created_by": "conformance"} for _ in layers],
+        # an image's id is the digest of this document, so other modules make another
+        "history": [
+            *({"created": CREATED, "created_by": "conformance"} for _ in layers),
+            *({"created": CREATED, "comment": module["digest"], "empty_layer": True} for module in modules),
+        ],
     }
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "config": _blob(_json(configuration), CONFIG, blobs),
-        "layers": layers,
+        "layers": [*layers, *modules],
         **({"annotations": dict(content.annotations)} if content.annotations else {}),
     }
     described = _blob(_json(manifest), MANIFEST, blobs)
@@ -127,9 +139,13 @@ def _for_docker(name: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _blob(data: bytes, media_type: str, blobs: dict[str, bytes]) -> dict[str, Any]:
-    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    digest = _digest(data)
     blobs[digest] = data
     return {"mediaType": media_type, "digest": digest, "size": len(data)}
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def _json(value: Any) -> bytes:

@@ -57,9 +57,9 @@ ENDS_SECONDS = 3.0
 #: In which a CRI runtime notices that a container's process has ended.
 NOTICES_SECONDS = 5.0
 #: Puts an OCI archive into the image store that the CRI runtime uses.
+STORES = {"containerd": "CTR --address=DIRECTORY/containerd.sock --namespace=k8s.io"}
 IMPORTS = {
-    "containerd": "CTR --address=DIRECTORY/containerd.sock --namespace=k8s.io images import --local --all-platforms"
-    " ARCHIVE",
+    "containerd": f"{STORES['containerd']} images import --local --all-platforms ARCHIVE",
     "crio": "skopeo --policy=DIRECTORY/policy.json copy --quiet oci-archive:ARCHIVE"
     " containers-storage:[overlay@DIRECTORY/storage+DIRECTORY/run]NAME",
 }
@@ -115,7 +115,8 @@ class Launcher:
         self.snapshots = f"{self.service.directory}/snapshots"
         if self.path.shim:
             self._watch()
-        self.cli = CriImages(self.node, self.crictl, self._importing, self.look_at_daemon)
+        contents = self._filled(f"{STORES[self.path.binary]} content") if self.path.binary in STORES else []
+        self.cli = CriImages(self.node, self.crictl, self._importing, self.look_at_daemon, contents)
         return versions
 
     def _watch(self) -> None:
@@ -172,9 +173,11 @@ class Launcher:
 
     def _importing(self, archive: str, name: str) -> list[str]:
         """The command that puts an archive on the node into the CRI runtime's image store."""
-        known = {"DIRECTORY": self.service.directory, "ARCHIVE": archive, "NAME": name, "CTR": self.tools["ctr"]}
-        words = IMPORTS[self.path.binary].split()
-        for key, value in known.items():
+        return self._filled(IMPORTS[self.path.binary], ARCHIVE=archive, NAME=name)
+
+    def _filled(self, command: str, **known: str) -> list[str]:
+        words = command.split()
+        for key, value in {"DIRECTORY": self.service.directory, "CTR": self.tools["ctr"], **known}.items():
             words = [word.replace(key, value) for word in words]
         return words
 

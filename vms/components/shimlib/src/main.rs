@@ -21,6 +21,9 @@ mod engine;
 /// What an engine is told of a container.
 pub struct Guest {
     pub module: Vec<u8>,
+    /// The library has it from its cache: `module` is what `compiler` has made, not WebAssembly.
+    #[cfg_attr(not(feature = "wasmtime"), allow(dead_code))]
+    pub precompiled: bool,
     pub function: String,
     pub arguments: Vec<String>,
     pub environment: Vec<(String, String)>,
@@ -38,6 +41,11 @@ impl Shim for Shimlib {
     fn version() -> Version {
         version!()
     }
+
+    #[cfg(feature = "wasmtime")]
+    async fn compiler() -> Option<impl containerd_shim_wasm::shim::Compiler> {
+        engine::Precompiler::new().ok()
+    }
 }
 
 #[derive(Default)]
@@ -49,6 +57,7 @@ impl Sandbox for Engine {
         let entrypoint = context.entrypoint();
         let guest = Guest {
             module: entrypoint.source.as_bytes()?.into_owned(),
+            precompiled: entrypoint.source.is_precompiled()?,
             function: entrypoint.func,
             arguments: context.args().to_vec(),
             environment: context
