@@ -34,7 +34,7 @@ class Answering:
 
 def images(node: Answering, failed: list[Completed] | None = None) -> CriImages:
     look = (failed if failed is not None else []).append
-    return CriImages(cast(Node, node), ["crictl"], lambda archive, name: ["import", archive, name], look)
+    return CriImages(cast(Node, node), ["crictl"], lambda archive, name: ["import", archive, name], look, ["ctr"])
 
 
 def test_an_image_s_status_has_the_names_that_podman_and_docker_give() -> None:
@@ -62,3 +62,15 @@ def test_a_loaded_image_is_looked_for_and_a_refused_one_is_not() -> None:
     assert not images(refusing).load("/a.tar", "r/i:1").ok
     assert [words[1] for words in taken.asked] == ["/a.tar", "inspecti"]
     assert len(refusing.asked) == 1
+
+
+def test_blobs_of_the_content_store_are_told_with_their_labels() -> None:
+    listed = (
+        "DIGEST\t\t\t\tSIZE\tAGE\t\tLABELS\n"
+        "sha256:1\t65.97kB\t1 second\truntime.io/code/1=sha256:2,containerd.io/gc.ref.content.0=sha256:2\n"
+        "sha256:2\t10.24kB\tLess than a second\t-\n"
+    )
+    assert images(Answering(listed)).labels() == {
+        "sha256:1": {"runtime.io/code/1": "sha256:2", "containerd.io/gc.ref.content.0": "sha256:2"},
+        "sha256:2": {},
+    }
