@@ -30,10 +30,11 @@ GONE = (errno.ENOENT, errno.ESRCH, errno.ENODEV)
 
 
 def hierarchy():
-    """Where cgroups are: version 2's one tree, or the one of version 1 that every runtime fills."""
+    """Where containers' cgroups are: a tree of version 1 that every runtime fills, else version 2's only one."""
     with open("/proc/self/mounts") as mounts:
         rows = [line.split() for line in mounts]
-    return next(row[1] for row in rows if row[2] == "cgroup2" or row[2] == "cgroup" and "memory" in row[3].split(","))
+    first = [row[1] for row in rows if row[2] == "cgroup" and "memory" in row[3].split(",")]
+    return (first + [row[1] for row in rows if row[2] == "cgroup2"])[0]
 
 
 def text_of(path):

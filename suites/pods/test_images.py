@@ -156,7 +156,8 @@ def test_an_image_that_was_removed_can_be_pulled_again_and_runs(path):
 def test_a_guest_goes_on_when_its_image_is_asked_to_be_removed(path):
     reference, pull = pulled(path)
     assert pull.ok
-    container = path.pod().start(path.spec("sleep", ["seconds=3"], image=reference))
+    seconds = round(3 * path.node.pace)
+    container = path.pod().start(path.spec("sleep", [f"seconds={seconds}"], image=reference))
     assert container.wait_until_output()
 
     removed = path.remove_image(path.images.status(reference)["id"])
