@@ -45,6 +45,7 @@ class CriRuntime(Protocol):
     def container_cgroup(self, pod: str, container_id: str) -> str: ...
     def look_at_daemon(self, done: Completed) -> None: ...
     def snapshot_of(self, container_id: str) -> ProcessSnapshot | None: ...
+    def witnessed(self, result: RunResult) -> RunResult: ...
 
 
 @dataclass
@@ -347,7 +348,7 @@ class PodContainer:
             self.pod.runtime.path, self.spec, told, tuple(self.pod.commands), seen,
             cgroups.peak_bytes(self.cgroup_values(*cgroups.MEMORY_PEAK)) if self.id else None,
         )  # fmt: skip
-        return replace(result, status=status)
+        return self.pod.runtime.witnessed(replace(result, status=status))
 
 
 def _wait(look: Callable[[], Any], enough: Callable[[Any], bool], timeout_seconds: float) -> Any:

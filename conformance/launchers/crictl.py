@@ -288,7 +288,17 @@ class Launcher:
         seen = self._seen(snapshot)
         peak_bytes = cgroups.peak_bytes(peak.fields.get("values", {}))
         result = proof.result(self.path, spec, done, tuple(commands), seen, peak_bytes, groups.fields["entries"])
-        return replace(result, status=status)
+        return self.witnessed(replace(result, status=status))
+
+    def witnessed(self, result: RunResult) -> RunResult:
+        """The same result.
+
+        Raises:
+            InfrastructureError: the guest spoke and the watcher saw nothing: the node's fault, not the runtime's.
+        """
+        if self.watcher and result.guest_started and result.snapshot is None:
+            raise InfrastructureError(f"{self.node.name}: the watcher did not see a container that ran, so busy it is")
+        return result
 
     # ---- a pod step by step
 

@@ -290,7 +290,7 @@ def test_a_shim_that_hangs_when_a_container_is_stopped_fails_and_the_next_check_
 @pytest.mark.skipif(
     not (component.cached("shimlib-wasmtime") or "TEST_ALL" in os.environ), reason="not built: make test-all"
 )
-def test_a_watcher_that_is_killed_is_one_error_and_started_again(suite: Suite, run_suite: Runner) -> None:
+def test_a_watcher_that_is_killed_or_blind_is_an_error(suite: Suite, run_suite: Runner) -> None:
     for name in ("containerd-shimlib-native", "containerd-runc"):
         shutil.copy(REPOSITORY / "suites" / "paths" / f"{name}.yaml", suite.root / "paths")
     suite.checks("""
@@ -303,9 +303,14 @@ def test_a_watcher_that_is_killed_is_one_error_and_started_again(suite: Suite, r
 
         def test_c_next(path):
             assert path.run("exit-return-0").proven
+
+        def test_d_blinds(path):
+            assert path.node.run(["pkill", "-STOP", "-f", "watcher.py"]).ok
+            assert path.run("exit-return-0").proven
     """)
     ran = run_suite(suite, runtime="containerd-shimlib-native", seconds=240)
     assert ran.exit_code == 3, ran.output
-    assert outcomes(ran, "abc") == ["passed", "error", "passed"]
+    assert outcomes(ran, "abcd") == ["passed", "error", "passed", "error"]
+    assert "did not see a container that ran" in ran.reason("test_d")
     assert ran.reason("test_b").startswith("watcher on sandbox ")
     assert "has ended (signal 9); it was started again" in ran.reason("test_b")
