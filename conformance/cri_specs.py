@@ -21,7 +21,7 @@ from typing import Any
 from conformance import documents, services
 from conformance.build.component import program_on_node
 from conformance.errors import InfrastructureError, UsageError
-from conformance.launchers.crictl import HANDLER, Launcher
+from conformance.launchers.crictl import ENDS_SECONDS, HANDLER, Launcher
 from conformance.model import Completed
 from conformance.node import Node
 from conformance.node import steps as s
@@ -248,7 +248,9 @@ def run(launcher: Launcher, wanted: Collection[str], directory: Path) -> dict[st
         _try_to_pull(launcher)
         logged = ["sh", "-c", 'exec "$@" >"$0" 2>&1', f"{place}/log", *argv]
         done = node.run(logged, timeout_seconds=TIMEOUT_SECONDS + COMMAND_TIMEOUT_SECONDS)
-        launcher.service.check(node.do(launcher.service.has_ended()))
+        # one that was killed on a busy node may still be ending
+        waits = 0.0 if done.ok else ENDS_SECONDS
+        launcher.service.check(node.do(s.Wait(launcher.service.handle, timeout_seconds=waits)))
         answer = node.batch([s.Read(report, MAX_REPORT_BYTES)])[0]
         if not answer.blobs:
             tail = node.run(["tail", "-n", str(LOG_LINES), f"{place}/log"]).stdout.decode("utf-8", "backslashreplace")
