@@ -57,6 +57,7 @@ class Recorder:
         self.planned: list[str] = []
         self.executed = 0
         self.said: set[tuple[str, str]] = set()
+        self.opened: dict[tuple[str, str], dict[str, Any]] = {}
         self.problem = ""
         self.interrupted = False
         self.told: list[str] = []
@@ -218,8 +219,9 @@ class Recorder:
         if self.journal is None or self.problem:
             return
         try:
-            if facts:
+            if facts and self.opened.get(of := (facts["path"], facts["worker"])) != facts:
                 self.journal.write(facts)
+                self.opened[of] = facts
             self.journal.write(row)
         except InfrastructureError as error:
             self.problem = str(error)

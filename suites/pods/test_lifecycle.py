@@ -8,7 +8,7 @@ from conformance.cri import SIGKILL
 
 def stop(path, container):
     """Stop a container with a grace period that a slow node does not use up by itself; the period, in seconds."""
-    grace = min(30, round(10 * path.node.pace))
+    grace = min(30, round(6 * path.node.pace))
     return container.stop(grace), grace
 
 
