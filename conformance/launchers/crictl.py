@@ -50,7 +50,7 @@ PAUSE_CONFIG = {
 }
 #: What they say where the node's CNI plug-ins or their configuration fail.
 NETWORK_FAILURES = (b"failed to setup network", b"failed to create pod network", b"cni plugin not initialized",
-                    b"no CNI configuration")  # fmt: skip
+                    b"no CNI configuration", b"failed to get network status")  # fmt: skip
 #: What crictl says where nobody is at the other end of the socket, and how long who was there may take to end.
 LOST_CONNECTIONS = (b"Unavailable", b"connection refused", b"connection error", b"connect: ")
 ENDS_SECONDS = 3.0
