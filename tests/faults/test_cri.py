@@ -48,6 +48,15 @@ TAKEN = """python3 -c "import socket, time; s = socket.create_server(('127.0.0.1
 OWN = """cp -a "$place" /tmp/kept && mount -t tmpfs -o size={size} none "$place" && cp -a /tmp/kept/. "$place"
     exec >>"$place/log" 2>&1
 """
+#: What udev does where it is let: a pod's interface on the node gets another address, when CNI has told the first one.
+READDRESSED = """real=/usr/lib/cni/real
+    [ -e $real ] || {{ mv /usr/lib/cni/bridge $real && cat >/usr/lib/cni/bridge && chmod 755 /usr/lib/cni/bridge; }} <<'END'
+#!/bin/sh
+said=$(/usr/lib/cni/real) || {{ echo "$said"; exit 1; }}
+[ "$CNI_COMMAND" != ADD ] || ip link set "$(echo "$said" | grep -o 'veth[0-9a-f]*')" address 02:00:00:00:00:01
+echo "$said"
+END
+"""
 TWO = """
 def test_a(path):
     assert path.run("exit-return-0").proven
@@ -234,6 +243,15 @@ def test_a_cgroup_driver_that_the_node_does_not_have_is_no_failure(runs: Runs) -
     assert line.startswith(runs.cri.service)
     assert says in next(row["message"] for name, row in ran.records.items() if "test_a" in name)
     assert says in ran.output
+
+
+@pytest.mark.parametrize("cri", [CRIO], ids=["crio"], indirect=True)
+def test_an_interface_of_a_pod_that_somebody_else_changes_is_no_failure(runs: Runs) -> None:
+    ran = runs.daemon(READDRESSED.format())
+    assert ran.exit_code == 3, ran.output
+    assert outcomes(ran, "ab") == ["error", "error"]
+    assert "no network for a pod: " in ran.reason("test_a")
+    assert "Mac doesn't match: " in ran.reason("test_a")
 
 
 def test_an_image_store_without_room_is_no_failure(runs: Runs) -> None:
