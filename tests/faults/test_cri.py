@@ -50,12 +50,14 @@ OWN = """cp -a "$place" /tmp/kept && mount -t tmpfs -o size={size} none "$place"
 """
 #: What udev does where it is let: a pod's interface on the node gets another address, when CNI has told the first one.
 READDRESSED = """real=/usr/lib/cni/real
-    [ -e $real ] || {{ mv /usr/lib/cni/bridge $real && cat >/usr/lib/cni/bridge && chmod 755 /usr/lib/cni/bridge; }} <<'END'
+    [ -e $real ] || mv /usr/lib/cni/bridge $real
+    cat >/usr/lib/cni/bridge <<'END'
 #!/bin/sh
-said=$(/usr/lib/cni/real) || {{ echo "$said"; exit 1; }}
+said=$(/usr/lib/cni/real) || { echo "$said"; exit 1; }
 [ "$CNI_COMMAND" != ADD ] || ip link set "$(echo "$said" | grep -o 'veth[0-9a-f]*')" address 02:00:00:00:00:01
 echo "$said"
 END
+    chmod 755 /usr/lib/cni/bridge
 """
 TWO = """
 def test_a(path):
@@ -247,7 +249,7 @@ def test_a_cgroup_driver_that_the_node_does_not_have_is_no_failure(runs: Runs) -
 
 @pytest.mark.parametrize("cri", [CRIO], ids=["crio"], indirect=True)
 def test_an_interface_of_a_pod_that_somebody_else_changes_is_no_failure(runs: Runs) -> None:
-    ran = runs.daemon(READDRESSED.format())
+    ran = runs.daemon(READDRESSED)
     assert ran.exit_code == 3, ran.output
     assert outcomes(ran, "ab") == ["error", "error"]
     assert "no network for a pod: " in ran.reason("test_a")
