@@ -77,12 +77,13 @@ def container_config(
     # words for an image that a check brings are its Cmd; who runs it, where and what, that image says
     own = not spec.image
     limits = spec.limits
-    resources: dict[str, int] = {}
+    # a kubelet names the usual period with every container, also where there is no quota
+    resources = {"cpu_period": limits.cpu_period_us}
     if limits.memory_bytes is not None:
         # swap equal to memory: no swap, so the limit is the limit
         resources |= {"memory_limit_in_bytes": limits.memory_bytes, "memory_swap_limit_in_bytes": limits.memory_bytes}
     if limits.cpu_quota_us is not None:
-        resources |= {"cpu_quota": limits.cpu_quota_us, "cpu_period": limits.cpu_period_us}
+        resources |= {"cpu_quota": limits.cpu_quota_us}
     reads = bool(spec.stdin) or spec.hold_stdin
     return {
         "metadata": {"name": name, "attempt": 0},

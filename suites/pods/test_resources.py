@@ -85,6 +85,21 @@ def test_a_cpu_quota_is_the_cgroup_s(path):
     assert [text.split()[0] for text in values.values()] == ["20000"]
 
 
+@requirement("CRI-CPU-UNSET")
+@needs(Feature.PODS)
+@needs_node("cgroup:cpu")
+def test_a_cpu_period_and_a_quota_of_zero_are_none(path):
+    zero = {"linux": {"resources": {"cpu_period": 0, "cpu_quota": 0}}}
+    container = path.pod().start(path.spec("pause"), changes=zero)
+    path.observe(created=container.created.ok)
+    container.wait_until_output()
+
+    values = container.cgroup_values("cpu.max", "cpu.cfs_quota_us")
+
+    assert path.finish(container, timeout_seconds=0).proven
+    assert [text.split()[0] for text in values.values()] in (["max"], ["-1"])
+
+
 @requirement("CRI-UPDATE")
 @needs(Feature.PODS)
 @needs_node("cgroup:memory")
