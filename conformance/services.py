@@ -27,7 +27,7 @@ DESCRIPTIONS = Path(__file__).parents[1] / "vms" / "services"
 STARTS = 2
 LOG_LINES = 20
 READY_TIMEOUT_SECONDS = 10.0
-_PLACEHOLDER = re.compile(r"@([a-z]+)@")
+_PLACEHOLDER = re.compile(r"@([a-z_]+)@")
 #: A line as logrus writes it, and one that a program writes last: who, a colon, what.
 _LOGGED = re.compile(
     r'time="[^"]*" level=(?P<level>\w+) msg=(?P<said>"(?:[^"\\]|\\.)*"|\S+)(?:.* error=(?P<why>"(?:[^"\\]|\\.)*"|\S+))?'

@@ -30,6 +30,8 @@ from conformance.pods import Pod
 HANDLER = "under-test"
 #: A request that takes longer hangs; crictl's own limit is in the services' crictl.yaml.
 COMMAND_TIMEOUT_SECONDS = 25.0
+#: How long crictl waits for one answer of the CRI runtime, at the pace of the reference machine.
+ANSWER_SECONDS = 20.0
 #: What each puts before a container's id to name its cgroup.
 CONTAINER_CGROUPS = {"containerd": "", "crio": "crio-"}
 #: Variables that each sets in every container by itself.
@@ -105,6 +107,7 @@ class Launcher:
         known = {
             "daemon": self.binary, "program": next(iter(versions.digests)), "interpreter": hook[0],
             "hook": '","'.join(hook), **self.tools,
+            "patience": str(round(ANSWER_SECONDS * self.node.pace)),
             "shim": next(iter(versions.digests)) if self.path.shim else LOW_LEVEL_SHIM,
             # runwasi's library (1.0.1) cannot live with hooks: see OCI-HOOKS-PRESTART-OPTIONAL and docs/paths.md
             "spec": "plain" if self.path.shim else "hooked",

@@ -62,6 +62,7 @@ def broken(node: Node, old: str, new: str) -> services.Service:
     assert files != whole.files
     values = {"daemon": "containerd", "program": "/usr/sbin/runc", "interpreter": "/bin/sh", "hook": "/none"}
     values |= {"crictl": program_on_node([TOOLS], "crictl"), "shim": "io.containerd.runc.v2", "spec": "spec"}
+    values["patience"] = "20"
     described = replace(whole, files=files, ready_seconds=3)
     return services.Service(node, described, f"{node.directory}/containerd", values)
 
