@@ -49,7 +49,7 @@ class CriImages:
         done = self._done(*self.importing(archive, name))
         if done.ok:
             look = [*self.crictl, "inspecti", "--output=json", name]
-            self.node.batch([s.Run(look, repeat_until='"status"', timeout_seconds=NOTICED_SECONDS * self.node.pace)])
+            self.node.batch([s.Run(look, repeat_until='"status"', timeout_seconds=NOTICED_SECONDS)])
         return done
 
     def pull(self, reference: str, platform: str = "") -> Completed:
@@ -81,7 +81,7 @@ class CriImages:
     def file_systems(self) -> list[Said]:
         """``ImageFsInfo``, as soon as it tells of bytes that are used or the deadline has passed."""
         look = [*self.crictl, "imagefsinfo", "--output=go-template", f"--template={_USED}"]
-        self.node.batch([s.Run(look, repeat_until="used", timeout_seconds=COUNTED_SECONDS * self.node.pace)])
+        self.node.batch([s.Run(look, repeat_until="used", timeout_seconds=COUNTED_SECONDS)])
         status = _object(self._done(*self.crictl, "imagefsinfo", "--output=json")).get("status", Said())
         return list(status.get("imageFilesystems") or [])
 

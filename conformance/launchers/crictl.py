@@ -247,14 +247,17 @@ class Launcher:
             [*self.crictl, "inspect", "--output=json", s.printed(at)], repeat_until="CONTAINER_EXITED",
             timeout_seconds=NOTICES_SECONDS,
         )  # fmt: skip
+        remove = s.Run(
+            [*self.crictl, "rmp", "--force", s.printed(snapshot_at + 2, r'"sandboxID": "(\w+)"')],
+            timeout_seconds=COMMAND_TIMEOUT_SECONDS,
+        )  # fmt: skip
         steps += [
             _read_snapshot(self.snapshots, at, wait_seconds=ENDS_SECONDS),
             s.WaitGone(s.printed(snapshot_at, r"^(\d+) "), ends_seconds),
             inspect,
             s.Read(f"{place}/{cri.LOG}", spec.max_output_bytes),
             s.CgroupRead(cgroup, cgroups.MEMORY_PEAK),
-            s.Run([*self.crictl, "rmp", "--force", s.printed(snapshot_at + 2, r'"sandboxID": "(\w+)"')],
-                  timeout_seconds=COMMAND_TIMEOUT_SECONDS),
+            remove,
             s.CgroupList(cgroup),
             self.service.has_ended(),
             # an engine that is the container's own program is mapped only after the hook has gone
@@ -277,7 +280,11 @@ class Launcher:
         looked = completed(inspect, inspected)
         if not looked.ok:
             self.look_at_daemon(looked)
-        commands += [looked.command, completed(s.Run([]), removed).command]
+        commands.append(looked.command)
+        if removed.error:  # nothing has told the pod's id
+            self.cleanup([(spec.id, 0)])
+        else:
+            commands.append(completed(remove, removed).command)
         status = _status(looked)
         lines = cri.log_lines(log.blobs[0] if log.blobs else b"")
         stdout, stderr = cri.streams(lines)

@@ -230,9 +230,13 @@ class Agent:
             return self.run_once(step, blob)
         started = time.monotonic()
         deadline = started + step["timeout_seconds"]
+        before = None
         while True:
             left = max(deadline - time.monotonic(), 1.0)
             answer, blobs = self.run_once(dict(step, timeout_seconds=left), blob)
+            if before and answer["timed_out"]:
+                answer, blobs = before  # the last try was cut off by the deadline; the one before it was whole
+            before = answer, blobs
             answer["seconds"] = time.monotonic() - started
             if wanted.encode() in blobs[0] or time.monotonic() > deadline or answer.get("start_error"):
                 return answer, blobs

@@ -94,6 +94,16 @@ def test_a_command_is_repeated_until_it_prints_what_is_waited_for(node: Node) ->
     assert 0.2 <= never.fields["seconds"] < 5
 
 
+def test_a_repetition_that_the_deadline_cuts_off_does_not_hide_the_one_before_it(node: Node) -> None:
+    once = 'echo "$0"; [ -e "$0" ] && exec sleep 30; touch "$0"'
+    answer = node.batch([
+        s.Run(["sh", "-c", once, f"{node.directory}/once"], repeat_until="more", timeout_seconds=0.2),
+    ])[0]  # fmt: skip
+    assert answer.blobs[0] == f"{node.directory}/once\n".encode()
+    assert answer.fields["timed_out"] is False
+    assert answer.fields["seconds"] < 5
+
+
 def test_the_end_of_a_process_that_is_nobody_s_child_is_waited_for(node: Node) -> None:
     gone, still = node.batch([
         s.WaitGone(node.run(["sh", "-c", "echo $$"]).stdout.decode().strip()),
