@@ -21,6 +21,10 @@ class InfrastructureError(Exception):
         self.hint = hint
 
 
+class UnseenError(InfrastructureError):
+    """A container ran and nobody saw it: no proof, and no verdict on the runtime; worth another try."""
+
+
 class NotRun(InfrastructureError):
     """A check could not be tried because something before it had failed already."""
 

@@ -68,6 +68,7 @@ class PathUnderTest:
         self._places: list[str] = []
         self._busy_before = opened.node.busy_seconds
         self._count = 0
+        self.attempts = 1
 
     @property
     def name(self) -> str:
@@ -464,6 +465,13 @@ class PathUnderTest:
         self._session.reboot(self._opened)
         for container in self.containers:
             container.created = replace(container.created, handle=0)  # of an agent that has gone
+
+    def begin_again(self) -> None:
+        """Remove the check's containers and forget what was seen of them."""
+        self.clean_up()
+        for seen in (self.results, self.containers, self.pods, self.observed, self.commands, self._places):
+            seen.clear()
+        self.attempts += 1
 
     def clean_up(self) -> None:
         """Remove the check's containers, whatever state they are in."""

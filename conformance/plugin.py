@@ -7,6 +7,7 @@ workers judge their own checks and the controller keeps the journal.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import time
 from collections.abc import Generator, Iterator
@@ -14,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from conformance import brought, catalogue, cri_specs, explanation, record, services
 from conformance.build.cache import silent
 from conformance.build.guests import corpus
-from conformance.errors import InfrastructureError, NotRun, UsageError
+from conformance.errors import InfrastructureError, NotRun, UnseenError, UsageError
 from conformance.model import Check, Judged, Raw, RuntimePath, SkipReason, printable
 from conformance.path_under_test import PathUnderTest
 from conformance.recorder import Recorder
@@ -41,6 +43,8 @@ LETTERS = {
 LEAST_FREE_BYTES = 256 << 10
 #: The node fact of a machine that a check may restart.
 REBOOT = "reboot"
+#: How often a check is tried whose container nobody saw.
+SEEING_ATTEMPTS = 3
 #: Marks of checks that have to be asked for.
 LONG = ("soak", "critest")
 RUN = pytest.StashKey[Run]()
@@ -288,6 +292,22 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         return (yield)
     with explanation.bounded():
         return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Try a check again whose container ran unseen: a short one may, on a busy node."""
+    check = pyfuncitem.obj
+    if under_test := pyfuncitem.stash.get(record.UNDER_TEST, None):
+        trying = Retrying(
+            retry=retry_if_exception_type(UnseenError), stop=stop_after_attempt(SEEING_ATTEMPTS), reraise=True,
+            before_sleep=lambda _: under_test.begin_again(),
+        )  # fmt: skip
+        pyfuncitem.obj = functools.wraps(check)(functools.partial(trying, check))
+    try:
+        return (yield)
+    finally:
+        pyfuncitem.obj = check
 
 
 @pytest.hookimpl(wrapper=True)

@@ -90,6 +90,7 @@ def _add_evidence(row: dict[str, Any], under_test: PathUnderTest) -> None:
     row["observations"] = under_test.observations()
     row["commands"] = under_test.all_commands()
     row["guest"] = under_test.guest()
+    row["attempts"] = under_test.attempts
     ended = [r.completed for r in under_test.results] or [c.created for c in under_test.containers]
     row["times"]["commands_seconds"] = round(under_test.busy_seconds(), 6)
     row["times"]["container_seconds"] = round(sum(c.seconds for c in ended), 6)

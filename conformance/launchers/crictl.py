@@ -18,7 +18,7 @@ from typing import Any
 from conformance import cgroups, cri, preflight, proof, services
 from conformance.build.component import program_on_node
 from conformance.cri_images import IMAGE_TIMEOUT_SECONDS, CriImages
-from conformance.errors import InfrastructureError
+from conformance.errors import InfrastructureError, UnseenError
 from conformance.launchers import Versions
 from conformance.model import Completed, ContainerSpec, Feature, ProcessSnapshot, RunResult, RuntimePath, Said
 from conformance.node import Node, completed
@@ -304,10 +304,10 @@ class Launcher:
         """The same result.
 
         Raises:
-            InfrastructureError: the guest spoke and the watcher saw nothing: the node's fault, not the runtime's.
+            UnseenError: the guest spoke and the watcher saw nothing: the node's fault, not the runtime's.
         """
         if self.watcher and result.guest_started and result.snapshot is None:
-            raise InfrastructureError(f"{self.node.name}: the watcher did not see a container that ran, so busy it is")
+            raise UnseenError(f"{self.node.name}: the watcher did not see a container that ran, so busy it is")
         return result
 
     # ---- a pod step by step

@@ -313,10 +313,16 @@ def test_a_watcher_that_is_killed_or_blind_is_an_error(suite: Suite, run_suite: 
         def test_d_blinds(path):
             assert path.node.run(["pkill", "-STOP", "-f", "watcher.py"]).ok
             assert path.run("exit-return-0").proven
+
+        def test_e_sees_again(path):
+            signal = "STOP" if path.attempts == 1 else "CONT"
+            assert path.node.run(["pkill", f"-{signal}", "-f", "watcher.py"]).ok
+            assert path.run("exit-return-0").proven
     """)
     ran = run_suite(suite, runtime="containerd-shimlib-native", seconds=240)
     assert ran.exit_code == 3, ran.output
-    assert outcomes(ran, "abcd") == ["passed", "error", "passed", "error"]
+    assert outcomes(ran, "abcde") == ["passed", "error", "passed", "error", "passed"]
+    assert [row["attempts"] for row in ran.records.values()] == [1, 1, 1, 3, 2]
     assert "did not see a container that ran" in ran.reason("test_d")
     assert ran.reason("test_b").startswith("watcher on sandbox ")
     assert "has ended (signal 9); it was started again" in ran.reason("test_b")
