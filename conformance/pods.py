@@ -27,6 +27,8 @@ from conformance.oci_config import merged
 COMMAND_TIMEOUT_SECONDS = 25.0
 #: After this a container that runs has said what it says at its start.
 SPEAKS_SECONDS = 10.0
+#: Deadline of a request that ends a pod, on every node.
+END_SECONDS = 20
 ENDED = "CONTAINER_EXITED"
 _FORWARDING = "Forwarding from "
 _EVENT = re.compile(r'"containerId":\s*"(\w+)",\s*"containerEventType":\s*"(\w+)"')
@@ -105,11 +107,21 @@ class Pod:
 
     def stop(self) -> Completed:
         """``StopPodSandbox``."""
-        return self.command("stopp", self.id)
+        return self._until_it_ends("stopp", self.id)
 
     def remove(self, *, force: bool = False) -> Completed:
         """``RemovePodSandbox``; with ``force`` crictl stops it first, as a kubelet does."""
-        return self.command("rmp", *(["--force"] if force else []), self.id)
+        return self._until_it_ends("rmp", *(["--force"] if force else []), self.id)
+
+    def _until_it_ends(self, *arguments: str) -> Completed:
+        """A request that CRI-O gives to a guest as its grace period, up to the request's whole deadline.
+
+        So the deadline does not grow with the node's pace; where the rest of the work comes too late, it is asked
+        once more, as a kubelet does (``stopTimeoutFromContext`` in CRI-O's ``server/utils.go``).
+        """
+        words = [f"--timeout={END_SECONDS}s", *arguments]
+        done = self.command(*words)
+        return self.command(*words) if b"DeadlineExceeded" in done.stderr else done
 
     def stats(self) -> Said:
         """``PodSandboxStats`` of this pod."""
