@@ -205,12 +205,20 @@ class Pod:
             InfrastructureError: the node has no room for its configuration, or the CRI runtime has ended.
         """
         log = f"{name}-{attempt}.log"
-        config = cri.container_config(
-            spec, image or spec.image or self.runtime.image_of(spec.rootfs), name=name, log=log
+        made = self.created  # in a pod that is not there, what was said of the pod
+        if made.ok:
+            config = cri.container_config(
+                spec, image or spec.image or self.runtime.image_of(spec.rootfs), name=name, log=log
+            )
+            config["metadata"]["attempt"] = attempt
+            made = self._made(f"{self.place}/{name}-{attempt}.json", merged(config, changes or {}))
+        container = PodContainer(
+            self, spec, f"{self.place}/{log}", made, made.stdout.decode().strip() if made.ok else ""
         )
-        config["metadata"]["attempt"] = attempt
-        config = merged(config, changes or {})
-        file = f"{self.place}/{name}-{attempt}.json"
+        self.containers.append(container)
+        return container
+
+    def _made(self, file: str, config: Mapping[str, Any]) -> Completed:
         argv = [*self.runtime.crictl, "create", "--no-pull", self.id, file, f"{self.place}/pod.json"]
         step = s.Run(argv, timeout_seconds=COMMAND_TIMEOUT_SECONDS)
         answers = self.runtime.node.batch([s.Write(file, json.dumps(config, indent=1).encode()), step])
@@ -220,11 +228,7 @@ class Pod:
         self.commands.append(made.command)
         if not made.ok:
             self.runtime.look_at_daemon(made)
-        container = PodContainer(
-            self, spec, f"{self.place}/{log}", made, made.stdout.decode().strip() if made.ok else ""
-        )
-        self.containers.append(container)
-        return container
+        return made
 
     def start(self, spec: ContainerSpec, **more: Any) -> PodContainer:
         """:meth:`create` and ``StartContainer``; a container that cannot be created is not started."""
