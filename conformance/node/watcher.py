@@ -49,7 +49,8 @@ def look(group, file):
         base = "/proc/" + pid + "/"
         try:
             namespaced = [line for line in text_of(base + "status").splitlines() if line.startswith("NSpid:")]
-            exe, comm, maps = os.readlink(base + "exe"), text_of(base + "comm"), text_of(base + "maps")
+            comm, maps = text_of(base + "comm"), text_of(base + "maps")
+            exe = os.readlink(base + "exe")  # not there if the process ended meanwhile, and its maps are half read
         except OSError as error:
             if error.errno not in GONE:
                 raise
