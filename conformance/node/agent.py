@@ -234,7 +234,7 @@ class Agent:
         while True:
             left = max(deadline - time.monotonic(), 1.0)
             answer, blobs = self.run_once(dict(step, timeout_seconds=left), blob)
-            if before and answer["timed_out"]:
+            if before and answer.get("timed_out"):
                 answer, blobs = before  # the last try was cut off by the deadline; the one before it was whole
             before = answer, blobs
             answer["seconds"] = time.monotonic() - started
