@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_exponential
 
 from conformance import cgroups, cri, proof
 from conformance.errors import InfrastructureError
@@ -27,6 +27,8 @@ from conformance.oci_config import merged
 COMMAND_TIMEOUT_SECONDS = 25.0
 #: After this a container that runs has said what it says at its start.
 SPEAKS_SECONDS = 10.0
+#: After this an attached client has said what it has to say, and a guest has ended whose input has.
+ATTACHED_SECONDS = 4.0
 #: Deadline of a request that ends a pod, on every node.
 END_SECONDS = 20
 ENDED = "CONTAINER_EXITED"
@@ -297,7 +299,7 @@ class PodContainer:
         """``ExecSync``."""
         return self.pod.command("exec", "--sync", self.id, *argv, timeout_seconds=timeout_seconds)
 
-    def attach(self, stdin: bytes = b"", timeout_seconds: float = SPEAKS_SECONDS) -> Completed:
+    def attach(self, stdin: bytes = b"", timeout_seconds: float = ATTACHED_SECONDS) -> Completed:
         """``Attach``: to the output, and to the input where bytes are given, which then ends."""
         words = ["--stdin"] if stdin else []
         return self.pod.command("attach", *words, self.id, stdin=stdin, timeout_seconds=timeout_seconds)
@@ -371,7 +373,8 @@ def _wait(look: Callable[[], Any], enough: Callable[[Any], bool], timeout_second
     waiting = Retrying(
         retry=retry_if_result(lambda seen: not enough(seen)),
         stop=stop_after_delay(timeout_seconds),
-        wait=wait_fixed(0.03),
+        # each look may be a command on the node: the longer it lasts, the seldomer
+        wait=wait_exponential(multiplier=0.03, exp_base=1.5, max=0.25),
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
     )
     return waiting(look)

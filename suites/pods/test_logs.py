@@ -77,7 +77,7 @@ def test_after_rotation_the_log_goes_on_in_a_new_file(path):
     path.node.run(["mv", container.log_file, f"{container.log_file}.1"])
 
     reopened = container.reopen_log()
-    container.attach(b"after the rotation\n", timeout_seconds=4)
+    container.attach(b"after the rotation\n")
 
     result = path.finish(container, timeout_seconds=4)
     assert reopened.ok

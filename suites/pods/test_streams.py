@@ -53,7 +53,7 @@ def test_attached_input_reaches_the_guest_and_ends(path):
 
     attached = container.attach(b"one\ntwo\n")
 
-    result = path.finish(container)
+    result = path.finish(container, timeout_seconds=4)
     assert result.proven
     assert not attached.timed_out
     assert result.stderr == b"one\ntwo\n"
@@ -68,7 +68,7 @@ def test_an_attached_client_sees_what_the_guest_writes(path):
 
     attached = container.attach(b"seen by both\n")
 
-    result = path.finish(container)
+    result = path.finish(container, timeout_seconds=4)
     assert result.proven
     assert b"seen by both" in attached.stderr
     assert b"seen by both" in result.stderr

@@ -29,7 +29,8 @@ def test_a_rust_guest_finds_arguments_environment_input_and_files(path):
 
 @requirement("LANG-GO")
 def test_a_go_guest_finds_arguments_environment_input_and_files(path):
-    result = path.run("go-behaviour", args=["two words"], env=["KEY=value"], stdin=b"x" * 1000)
+    stdin = b"x" * 1000
+    result = path.run("go-behaviour", args=["two words"], env=["KEY=value"], stdin=stdin, timeout_seconds=10)
 
     path.observe(greeting=result.report.get("greeting"), error=result.report.get("error"))
     assert result.proven
