@@ -19,9 +19,9 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from conformance import launchers
 from conformance.documents import fill, load, nearest
 from conformance.errors import UsageError
-from conformance.model import WHOLE_PATH, Check, Expectation, Feature, Requirement, RuntimePath
+from conformance.model import WHOLE_PATH, Check, Expectation, Feature, Race, Requirement, RuntimePath
 
-T = TypeVar("T", Requirement, Expectation)
+T = TypeVar("T", Requirement, Expectation, Race)
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Catalogue:
     requirements: Mapping[str, Requirement]
     paths: Mapping[str, RuntimePath]
     expectations: tuple[Expectation, ...]
+    races: tuple[Race, ...] = ()
 
     def select_paths(self, patterns: Iterable[str], *, controls: bool = True) -> list[RuntimePath]:
         """Paths that match names or globs, each followed by its control.
@@ -90,7 +91,8 @@ def read(root: Path) -> Catalogue:
     checks = {c.id: c for file in sorted(root.rglob("test_*.py")) for c in _checks(file, root)}
     requirements = _requirements(root / "requirements", checks.values())
     paths = _paths(root / "paths", requirements)
-    return Catalogue(root, checks, requirements, paths, _expectations(root / "expectations", checks, paths))
+    expectations = _expectations(root / "expectations", checks, paths)
+    return Catalogue(root, checks, requirements, paths, expectations, _races(root / "races", paths))
 
 
 def _requirements(directory: Path, checks: Iterable[Check]) -> dict[str, Requirement]:
@@ -168,17 +170,7 @@ def _expectations(
             raise UsageError(
                 f"{where}: no check is named '{one.check}'" + (f"; did you mean '{close}'?" if close else "")
             )
-        for pattern in one.paths:
-            if not fnmatch.filter(paths, pattern):
-                close = nearest(pattern, paths)
-                raise UsageError(
-                    f"{where}: no path is named '{pattern}'" + (f"; did you mean '{close}'?" if close else "")
-                )
-        for component, specifier in one.affects.items():
-            try:
-                SpecifierSet(specifier)
-            except InvalidSpecifier as error:
-                raise UsageError(f"{where}: affects.{component}: {error}") from error
+        _check_reach(one, paths)
         if not one.observed:
             raise UsageError(f"{where}: 'observed' pins nothing; any other failure would hide behind it")
         if one.check == WHOLE_PATH and one.observed.get("starts") is not False:
@@ -189,6 +181,28 @@ def _expectations(
             raise UsageError(f"{where}: give an 'issue' or a 'reproduction'")
         rows.append(one)
     return tuple(rows)
+
+
+def _races(directory: Path, paths: Mapping[str, RuntimePath]) -> tuple[Race, ...]:
+    rows = _rows(Race, directory)
+    for one in rows:
+        _check_reach(one, paths)
+        if not one.said.strip():
+            raise UsageError(f"{one.file}:{one.line}: 'said' is empty; every failure would be this race")
+    return tuple(rows)
+
+
+def _check_reach(one: Expectation | Race, paths: Mapping[str, RuntimePath]) -> None:
+    where = f"{one.file}:{one.line}"
+    for pattern in one.paths:
+        if not fnmatch.filter(paths, pattern):
+            close = nearest(pattern, paths)
+            raise UsageError(f"{where}: no path is named '{pattern}'" + (f"; did you mean '{close}'?" if close else ""))
+    for component, specifier in one.affects.items():
+        try:
+            SpecifierSet(specifier)
+        except InvalidSpecifier as error:
+            raise UsageError(f"{where}: affects.{component}: {error}") from error
 
 
 def _rows(kind: type[T], directory: Path) -> list[T]:

@@ -600,6 +600,29 @@ class Expectation:
 
 
 @dataclass(frozen=True)
+class Race:
+    """A race of a runtime's own, which strikes now and then. From ``suites/races/*.yaml``.
+
+    The check that it strikes is tried again and says so in its record; one that it strikes each time fails.
+
+    Attributes:
+        said: what the runtime tells then.
+        paths: names or globs.
+        affects, when, reason, issue, reviewed: as of an :class:`Expectation`.
+    """
+
+    said: str
+    paths: tuple[str, ...]
+    reason: str
+    issue: str
+    reviewed: str
+    affects: dict[str, str] = field(default_factory=dict)
+    when: dict[str, Any] = field(default_factory=dict)
+    file: Path = Path()
+    line: int = 0
+
+
+@dataclass(frozen=True)
 class Check:
     """One test function of a suite, found without importing it.
 

@@ -21,7 +21,17 @@ from conformance.cri_images import CriImages
 from conformance.cri_specs import Spec
 from conformance.errors import InfrastructureError, NotRun
 from conformance.launchers.oci import OciContainer
-from conformance.model import Completed, ContainerSpec, Feature, Mount, ProcessSnapshot, RunResult, RuntimePath, Said
+from conformance.model import (
+    Completed,
+    ContainerSpec,
+    Feature,
+    Mount,
+    ProcessSnapshot,
+    Race,
+    RunResult,
+    RuntimePath,
+    Said,
+)
 from conformance.node import Node
 from conformance.node import steps as s
 from conformance.node.testinfra_backend import host_of
@@ -69,6 +79,8 @@ class PathUnderTest:
         self._busy_before = opened.node.busy_seconds
         self._count = 0
         self.attempts = 1
+        #: the runtime's own race that each failed attempt has met
+        self.races: list[Race] = []
 
     @property
     def name(self) -> str:
@@ -472,6 +484,14 @@ class PathUnderTest:
         for seen in (self.results, self.containers, self.pods, self.observed, self.commands, self._places):
             seen.clear()
         self.attempts += 1
+
+    def told(self) -> str:
+        """What the runtime has printed on its standard error, of this check's containers and pods."""
+        ended = [result.completed for result in self.results] + [c.created for c in self.containers]
+        for pod in self.pods:
+            ended += [pod.created, *(c.created for c in pod.containers)]
+            ended += [c.started for c in pod.containers if c.started]
+        return b"\n".join(done.stderr for done in ended).decode("utf-8", "replace")
 
     def clean_up(self) -> None:
         """Remove the check's containers, whatever state they are in."""

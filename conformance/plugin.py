@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from conformance import brought, catalogue, cri_specs, explanation, record, services
 from conformance.build.cache import silent
@@ -29,7 +29,7 @@ from conformance.run import Run
 from conformance.session import Session, Settings, features_of
 from conformance.testbeds import diagnostics, may_reboot, testbed
 from conformance.user_workloads import read as read_user_workloads
-from conformance.verdict import INFRASTRUCTURE_FAILED, Situation, judge
+from conformance.verdict import INFRASTRUCTURE_FAILED, Situation, judge, race_met
 
 DEFAULT_RUNTIME = "crun-wasmedge"
 LETTERS = {
@@ -43,8 +43,8 @@ LETTERS = {
 LEAST_FREE_BYTES = 256 << 10
 #: The node fact of a machine that a check may restart.
 REBOOT = "reboot"
-#: How often a check is tried whose container nobody saw.
-SEEING_ATTEMPTS = 3
+#: How often a check is tried whose container nobody saw, or that meets a known race.
+ATTEMPTS = 3
 #: Marks of checks that have to be asked for.
 LONG = ("soak", "critest")
 RUN = pytest.StashKey[Run]()
@@ -296,11 +296,22 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """Try a check again whose container ran unseen: a short one may, on a busy node."""
+    """Try a check again whose container ran unseen, or that met a known race of the runtime's own.
+
+    Both happen now and then on a busy node; the record says how often, and which race.
+    """
     check = pyfuncitem.obj
-    if under_test := pyfuncitem.stash.get(record.UNDER_TEST, None):
+    run = run_of(pyfuncitem.config)
+    under_test = pyfuncitem.stash.get(record.UNDER_TEST, None)
+    if run and under_test:
+
+        def worth_another_try(error: BaseException) -> bool:
+            race = race_met(run.catalogue.races, _situation(pyfuncitem, run, under_test.name), under_test.told())
+            under_test.races += [race] if race else []
+            return race is not None or isinstance(error, UnseenError)
+
         trying = Retrying(
-            retry=retry_if_exception_type(UnseenError), stop=stop_after_attempt(SEEING_ATTEMPTS), reraise=True,
+            retry=retry_if_exception(worth_another_try), stop=stop_after_attempt(ATTEMPTS), reraise=True,
             before_sleep=lambda _: under_test.begin_again(),
         )  # fmt: skip
         pyfuncitem.obj = functools.wraps(check)(functools.partial(trying, check))
@@ -405,6 +416,18 @@ def _raised_in_check(item: pytest.Item, error: AssertionError) -> bool:
     return trace is not None and Path(trace.tb_frame.f_code.co_filename) == item.path
 
 
+def _situation(item: pytest.Item, run: Run, path: str) -> Situation:
+    opened = item.stash.get(record.OPENED, None)
+    return Situation(
+        path=path,
+        components=opened.versions.components if opened else {},
+        facts=opened.node.facts if opened else {},
+        canary=opened.canary if opened else {},
+        brought=bool(opened and opened.brought),
+        strict=run.strict,
+    )
+
+
 def _judge(
     item: pytest.Item, run: Run, raw: Raw, row: dict[str, Any], report: pytest.TestReport, *, ours: bool
 ) -> None:
@@ -413,16 +436,8 @@ def _judge(
     Args:
         ours: the error is one of our one-line messages, whose traceback would tell the reader nothing.
     """
-    opened = item.stash.get(record.OPENED, None)
     requirement = run.catalogue.requirements[run.catalogue.checks[row["check"]].requirement]
-    situation = Situation(
-        path=row["path"],
-        components=opened.versions.components if opened else {},
-        facts=opened.node.facts if opened else {},
-        canary=opened.canary if opened else {},
-        brought=bool(opened and opened.brought),
-        strict=run.strict,
-    )
+    situation = _situation(item, run, row["path"])
     verdict = judge(raw, row["check"], requirement, row["observations"], run.catalogue.expectations, situation)
     row["judged"] = verdict.judged.value
     row["reason"] = verdict.reason or row["message"].partition("\n")[0]

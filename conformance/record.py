@@ -91,6 +91,8 @@ def _add_evidence(row: dict[str, Any], under_test: PathUnderTest) -> None:
     row["commands"] = under_test.all_commands()
     row["guest"] = under_test.guest()
     row["attempts"] = under_test.attempts
+    if under_test.races:
+        row["observations"]["races"] = [f"{race.reason}; {race.issue}" for race in under_test.races]
     ended = [r.completed for r in under_test.results] or [c.created for c in under_test.containers]
     row["times"]["commands_seconds"] = round(under_test.busy_seconds(), 6)
     row["times"]["container_seconds"] = round(sum(c.seconds for c in ended), 6)

@@ -11,7 +11,7 @@ from typing import Any
 from packaging.specifiers import SpecifierSet
 
 from conformance.catalogue import plain_version
-from conformance.model import WHOLE_PATH, Expectation, Judged, Raw, Requirement
+from conformance.model import WHOLE_PATH, Expectation, Judged, Race, Raw, Requirement
 
 #: Exit codes of the harness; the first that applies.
 INTERRUPTED, USAGE, INFRASTRUCTURE_FAILED, NOT_CONFORMANT, CONFORMANT = 2, 4, 3, 1, 0
@@ -63,7 +63,14 @@ def applicable(
     return next((one for one in about if one.observed.get("spec", observed.get("spec")) == observed.get("spec")), None)
 
 
-def _is_about(one: Expectation, situation: Situation) -> bool:
+def race_met(races: Iterable[Race], situation: Situation, told: str) -> Race | None:
+    """The known race that the runtime tells of in ``told``; none where expectations are ignored."""
+    if situation.strict:
+        return None
+    return next((one for one in races if one.said in told and _is_about(one, situation)), None)
+
+
+def _is_about(one: Expectation | Race, situation: Situation) -> bool:
     versions = situation.components
     return (
         any(fnmatch.fnmatchcase(situation.path, pattern) for pattern in one.paths)

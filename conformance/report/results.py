@@ -106,6 +106,7 @@ def results(run: Run) -> Row:
     status = exit_status(records, interrupted=bool(end.get("interrupted")))
     recorded = end.get("exit_status")
     notes = [*run.notes, *(note for facts in run.facts.values() for note in facts.get("notes", ()))]
+    notes += [f"{r['id']} was tried again: {race}" for r in records for race in r["observations"].get("races", ())]
     if recorded is not None and recorded != status:
         notes.append(f"the run ended with exit status {recorded}; its records mean {status}")
     return {

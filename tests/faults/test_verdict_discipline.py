@@ -68,6 +68,43 @@ def test_an_assertion_that_is_not_the_check_s_own_is_an_error(suite: Suite, run_
     assert "inside conformance" in ran.reason("test_the_harness")
 
 
+RACES = """
+    - said: "ot a directory"
+      paths: [crun-native]
+      reason: crun loses the directory
+      issue: https://github.com/containers/crun/issues/1
+      reviewed: "2026-11-29"
+"""
+MEETS_RACES = """
+    def test_a_meets_it_once(path):
+        where = "/exit-42" if path.attempts == 1 else "/"
+        assert path.run("exit-return-0", cwd=where).proven
+
+    def test_b_meets_it_each_time(path):
+        assert path.run("exit-return-0", cwd="/exit-42").proven
+
+    def test_c_fails_otherwise(path):
+        assert path.run("exit-42").exit_code == 0
+"""
+
+
+def test_a_check_that_meets_a_known_race_is_tried_again_and_noted(suite: Suite, run_suite: Runner) -> None:
+    suite.write("races/crun.yaml", RACES)
+    ran = run_suite(suite.checks(MEETS_RACES), runtime="crun-native")
+    assert ran.exit_code == 1, ran.output
+    assert [row["judged"] for row in ran.records.values()] == ["passed", "failed", "failed"]
+    assert [row["attempts"] for row in ran.records.values()] == [2, 3, 1]
+    assert "test_a_meets_it_once[crun-native] was tried again: crun loses the directory" in " ".join(ran.output.split())
+
+
+def test_a_race_is_a_failure_where_nothing_is_excused_and_on_other_paths(suite: Suite, run_suite: Runner) -> None:
+    suite.write("races/crun.yaml", RACES)
+    suite.checks(MEETS_RACES)
+    for ran in (run_suite(suite, "--strict", runtime="crun-native"), run_suite(suite, runtime="runc-native")):
+        assert [row["judged"] for row in ran.records.values()] == ["failed"] * 3
+        assert [row["attempts"] for row in ran.records.values()] == [1, 1, 1]
+
+
 def test_an_error_weighs_more_than_a_failure(suite: Suite, run_suite: Runner) -> None:
     ran = run_suite(suite.checks("""
         def test_a(path):

@@ -164,6 +164,24 @@ def test_an_expectation_needs_an_issue_or_a_reproduction(suite: Suite) -> None:
     assert mistake(suite) == "expectations/known.yaml:1: give an 'issue' or a 'reproduction'"
 
 
+RACE = """
+- said: "{said}"
+  paths: ["{path}"]
+  reason: sometimes
+  issue: https://github.com/containers/crun/issues/1
+  reviewed: "2026-11-29"
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "path", "says"),
+    [(" ", "crun-native", "'said' is empty"), ("lost", "youki-*", "no path is named 'youki-*'")],
+)
+def test_a_race_that_is_every_failure_or_none_is_a_mistake(suite: Suite, said: str, path: str, says: str) -> None:
+    suite.checks(ONE_CHECK).write("races/known.yaml", RACE.format(said=said, path=path))
+    assert mistake(suite).startswith(f"races/known.yaml:1: {says}")
+
+
 def test_paths_are_chosen_by_name_glob_and_all(suite: Suite) -> None:
     read = catalogue.read(suite.checks(ONE_CHECK).root)
 
