@@ -26,7 +26,7 @@ from conformance.path_under_test import PathUnderTest
 from conformance.recorder import Recorder
 from conformance.reproduction import write_reproduction
 from conformance.run import Run
-from conformance.session import Session, Settings, features_of
+from conformance.session import ATTEMPTS, Session, Settings, features_of
 from conformance.testbeds import diagnostics, may_reboot, testbed
 from conformance.user_workloads import read as read_user_workloads
 from conformance.verdict import INFRASTRUCTURE_FAILED, Situation, judge, race_met
@@ -43,8 +43,6 @@ LETTERS = {
 LEAST_FREE_BYTES = 256 << 10
 #: The node fact of a machine that a check may restart.
 REBOOT = "reboot"
-#: How often a check is tried whose container nobody saw, or that meets a known race.
-ATTEMPTS = 3
 #: Marks of checks that have to be asked for.
 LONG = ("soak", "critest")
 RUN = pytest.StashKey[Run]()

@@ -15,12 +15,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import IO, Any
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+
 from conformance import launchers
 from conformance.brought import Brought
 from conformance.build.component import Component, libraries_on_node, program_on_node, with_needs
 from conformance.build.engine_tree import EngineTree, engine_tree
 from conformance.build.guests import Corpus
-from conformance.errors import InfrastructureError, NotRun
+from conformance.errors import InfrastructureError, NotRun, UnseenError
 from conformance.model import Feature, RuntimePath
 from conformance.node import Node, turns
 from conformance.node import steps as s
@@ -29,6 +31,8 @@ from conformance.testbeds import testbed, turn_file
 
 #: A node that died is opened once more; after that its checks are not run.
 NODE_OPENINGS = 2
+#: How often a container is tried that nobody saw, or that meets a known race.
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -202,7 +206,8 @@ class Session:
     def _canary(self, opened: OpenPath) -> dict[str, Any]:
         """Whether exit codes and traps reach the caller on this path."""
         probe = PathUnderTest(opened, self, "canary")
-        code, trap = probe.run("exit-42"), probe.run("trap")
+        trying = Retrying(retry=retry_if_exception_type(UnseenError), stop=stop_after_attempt(ATTEMPTS), reraise=True)
+        code, trap = (trying(probe.run, workload) for workload in ("exit-42", "trap"))
         return {"exit_42": code.exit_code, "trap": trap.exit_code, "starts": bool(code.proven)}
 
     def close(self) -> list[str]:

@@ -105,6 +105,33 @@ def test_a_race_is_a_failure_where_nothing_is_excused_and_on_other_paths(suite: 
         assert [row["attempts"] for row in ran.records.values()] == [1, 1, 1]
 
 
+UNSEEN_AT_FIRST = """
+    from conformance.errors import UnseenError
+    from conformance.launchers import oci
+
+    run, ran = oci.Launcher.run, []
+
+    def unseen_at_first(self, spec):
+        result = run(self, spec)
+        ran.append(spec)
+        if len(ran) == 1:
+            raise UnseenError("nobody saw it")
+        return result
+
+    oci.Launcher.run = unseen_at_first
+"""
+
+
+def test_a_path_whose_first_guest_runs_unseen_is_opened_all_the_same(suite: Suite, run_suite: Runner) -> None:
+    suite.write("conftest.py", UNSEEN_AT_FIRST)
+    suite.checks("""
+        def test_a(path):
+            assert path.run("exit-return-0").proven
+    """)
+    ran = run_suite(suite)
+    assert ran.exit_code == 0, ran.output
+
+
 def test_an_error_weighs_more_than_a_failure(suite: Suite, run_suite: Runner) -> None:
     ran = run_suite(suite.checks("""
         def test_a(path):
