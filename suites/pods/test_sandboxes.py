@@ -128,8 +128,8 @@ def test_the_pod_s_own_process_is_native(path):
 
     result = path.finish(pod.start(path.spec("exit-return-0")))
 
-    path.observe(own_process=bool(own))
     assert result.proven
+    path.observe(own_process=bool(own))
     # CRI-O keeps none for a pod whose containers share no PID namespace
     assert own is None or own.exe == "/pause"
     assert own is None or not path.engine_in(own)
@@ -143,8 +143,8 @@ def test_the_pod_s_own_process_is_native_under_compat(path):
 
     result = path.finish(pod.start(path.spec("exit-return-0")))
 
-    path.observe(own_process=bool(own))
     assert result.proven
+    path.observe(own_process=bool(own))
     # CRI-O keeps none for a pod whose containers share no PID namespace
     assert own is None or own.exe == "/pause"
     assert own is None or not path.engine_in(own)
