@@ -108,6 +108,11 @@ def test_an_expectation_that_applies_on_the_second_node_only_explains(tmp_path: 
     assert change.reason == "with cgroup_mode v2 known.yaml:3 expects a failure: known"
 
 
+def test_a_race_that_struck_one_run_is_no_difference(tmp_path: Path) -> None:
+    struck = PASSED | {"observations": {"races": ["messages in the wrong order"]}, "attempts": 2}
+    assert one_change(tmp_path, PASSED | {"observations": {}}, struck) is None
+
+
 def test_a_run_is_like_itself(tmp_path: Path) -> None:
     run = journal.read(edited_run.write(tmp_path))
     compared = compare(run, run)
