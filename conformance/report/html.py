@@ -21,7 +21,7 @@ from conformance.report.journal import Row, Run
 from conformance.report.profiles import PROFILES
 from conformance.report.results import LEVELS, results, words
 
-#: Bytes that the page must not reach; whoever sends it by mail will thank us.
+#: Bytes above which streams are shortened; whoever sends the page by mail will thank us.
 SIZE_LIMIT = 2_000_000
 #: From this many paths on the matrix starts with icons alone, so that all of it fits on a screen.
 _MANY = 8
