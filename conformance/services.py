@@ -1,4 +1,4 @@
-"""Daemons that a path needs on its node: dockerd, a registry, later containerd and CRI-O.
+"""Daemons that a path needs on its node: dockerd, a registry, containerd, CRI-O.
 
 Each is declared once in ``vms/services/NAME.yaml``: its configuration files, its command and the
 question that it answers when it is ready. It is started when the first path needs it, has a
