@@ -606,7 +606,7 @@ class Race:
     The check that it strikes is tried again and says so in its record; one that it strikes each time fails.
 
     Attributes:
-        said: what the runtime tells then.
+        said: what the runtime tells then, on its standard error or in the log of the CRI runtime.
         paths: names or globs.
         affects, when, reason, issue, reviewed: as of an :class:`Expectation`.
     """

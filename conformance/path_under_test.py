@@ -488,12 +488,20 @@ class PathUnderTest:
         self.attempts += 1
 
     def told(self) -> str:
-        """What the runtime has printed on its standard error, of this check's containers and pods."""
-        ended = [result.completed for result in self.results] + [c.created for c in self.containers]
-        for pod in self.pods:
-            ended += [pod.created, *(c.created for c in pod.containers)]
-            ended += [c.started for c in pod.containers if c.started]
-        return b"\n".join(done.stderr for done in ended).decode("utf-8", "replace")
+        """What the runtime has printed on its standard error of this check's containers and pods.
+
+        And what its CRI runtime has in its log of those that have started: the only place where it says that it has
+        lost what a container printed. Of one that has not started there was nothing to lose.
+        """
+        stepwise = [container for pod in self.pods for container in pod.containers]
+        ended = [result.completed for result in self.results] + [pod.created for pod in self.pods]
+        ended += [c.created for c in self.containers] + [c.created for c in stepwise]
+        ended += [c.started for c in stepwise if c.started]
+        started = {result.status.get("id") for result in self.results} | {c.id for c in stepwise}
+        started -= {None, *(c.id for c in stepwise if not (c.started and c.started.ok))}
+        said = b"\n".join(done.stderr for done in ended).decode("utf-8", "replace")
+        logged = self.launcher.logged_of(started) if started and not self.node.dead else ""
+        return f"{said}\n{logged}"
 
     def clean_up(self) -> None:
         """Remove the check's containers, whatever state they are in."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -202,6 +202,12 @@ class Service:
         """The end of its log; empty where there is none."""
         answer = self.node.batch([s.Run(["tail", "-n", str(LOG_LINES), self.log_file])])[0]
         return answer.blobs[0].decode("utf-8", "backslashreplace").strip()
+
+    def lines_with(self, words: Collection[str]) -> str:
+        """Lines of its log with any of these words in them; empty where there is none."""
+        patterns = [f"--regexp={word}" for word in words]
+        found = self.node.run(["grep", "--fixed-strings", *patterns, "--", self.log_file])
+        return found.stdout.decode("utf-8", "backslashreplace")
 
     def _filled(self, text: str) -> str:
         registry = f"127.0.0.1:{registry_port(self.node.session)}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -213,6 +213,10 @@ class Launcher:
         """
         lost = any(words in done.stderr for words in LOST_CONNECTIONS)
         self.service.check(self.node.do(s.Wait(self.service.handle, timeout_seconds=ENDS_SECONDS if lost else 0.0)))
+
+    def logged_of(self, container_ids: Collection[str]) -> str:
+        """Lines of the CRI runtime's log that name one of these containers."""
+        return self.service.lines_with(container_ids)
 
     # ---- one container in a pod of its own
 

@@ -7,6 +7,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,36 @@ def test_c_next(path):
     assert path.run("exit-return-0").proven
 """
 KILL = 'path.node.run(["kill", "-KILL", str(path.node.do(path.launcher.service.has_ended()).fields["pid"])])'
+
+#: Loses what a guest prints that is called so: once or always, and says so as containerd does, or says nothing.
+LOSES_OUTPUT = """#!/bin/sh
+for word; do
+    case ${previous-} in --bundle) bundle=$word ;; esac
+    case $word in create) command=create ;; esac
+    previous=$word
+    last=$word
+done
+said() {
+    echo 'level=error msg="Failed to pipe stdout of container \\"'"$last"'\\"" error="reading from a closed fifo"' \\
+        >>"${bundle%%/state/*}/log"
+}
+[ "${command-}" != create ] || case $(cat "$bundle/config.json") in
+    *lost-once*) [ -e /tmp/lost ] || { touch /tmp/lost; said; exec >/dev/null; } ;;
+    *lost-always*) said; exec >/dev/null ;;
+    *lost-unsaid*) exec >/dev/null ;;
+esac
+exec /usr/sbin/runc "$@"
+"""
+LOST = """
+def test_a_once(path):
+    assert path.run("exit-return-0", args=["lost-once"]).proven
+
+def test_b_always(path):
+    assert path.finish(path.pod().start(path.spec("exit-return-0", ["lost-always"]))).proven
+
+def test_c_unsaid(path):
+    assert path.finish(path.pod().start(path.spec("exit-return-0", ["lost-unsaid"]))).proven
+"""
 
 
 @pytest.fixture
@@ -97,3 +128,17 @@ def test_a_containerd_without_network_configuration_is_not_waited_for_without_en
     service = broken(node, '"type": "bridge"', '"type": ""')
     with pytest.raises(InfrastructureError, match="did not answer within .*: failed to load cni during init"):
         service.start()
+
+
+def test_output_that_containerd_says_it_has_lost_is_a_race_and_any_other_is_a_failure(
+    pods: Suite, run_suite: Runner, tmp_path: Path
+) -> None:
+    pods.write("races/containerd.yaml", (REPOSITORY / "suites" / "races" / "containerd.yaml").read_text())
+    runc = tmp_path / "runc"
+    runc.write_text(LOSES_OUTPUT)
+    runc.chmod(0o755)
+    ran = run_suite(pods.checks(LOST), f"--component=runc={runc}", runtime=PATH)
+    assert outcomes(ran) == ["passed", "failed", "failed"], ran.output
+    assert [row["attempts"] for row in ran.records.values()] == [2, 3, 1]
+    assert ran.reason("test_b").endswith("the guest announced nothing")
+    assert "test_a_once[containerd-runc] was tried again: containerd gives up" in " ".join(ran.output.split())
