@@ -438,7 +438,7 @@ class Proof:
     Attributes:
         missing: what is not proven, each in a few words; empty when everything is.
         marker: target and nonce as the guest printed them.
-        engine: the file that was mapped in the container's process.
+        engine: the file that was mapped in the container's process; empty where no guest of the path's kind spoke.
     """
 
     missing: tuple[str, ...]

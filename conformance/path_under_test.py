@@ -420,14 +420,12 @@ class PathUnderTest:
         last: dict[str, Any] = {}
         if self.results:
             result = self.results[-1]
-            # of a guest that never spoke it is chance what its process was seen as
-            spoke = result.guest_started or not result.asked.nonce
             last = {
                 "exit_code": result.exit_code,
                 "signal": result.signal,
                 "timed_out": result.timed_out,
                 "marker": "present" if result.guest_started else "absent",
-                "engine": (spoke and PurePosixPath(result.proof.engine).name) or None,
+                "engine": PurePosixPath(result.proof.engine).name or None,
             }
             if errors := [report["errno"] for report in result.reports if report.get("errno")]:
                 last["errors"] = errors

@@ -158,6 +158,8 @@ def prove(
             missing.append(f"{library} is not mapped in the container's process ({snapshot.comm}, {snapshot.exe})")
     elif path.engine and kind == "wasm" and not path.embedded:
         engine = snapshot.exe  # linked into the runtime, in whose program the preflight has found it
+    if speaks and announcement.get("target") not in TARGETS[kind]:
+        engine = ""  # whether the process is seen before a program takes it over, or after, is chance
     return Proof(tuple(missing), dict(announcement), engine, snapshot.comm if snapshot else "")
 
 

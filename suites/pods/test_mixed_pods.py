@@ -71,7 +71,7 @@ def test_a_guest_runs_in_a_pod_that_shares_its_pid_namespace(path):
     container = pod.start(
         path.spec("pause"), changes={"linux": {"security_context": {"namespace_options": {"pid": 0}}}}
     )
-    path.observe(created=container.created.ok)
+    path.observe(started=bool(container.started and container.started.ok))
     assert container.wait_until_output()
 
     own, guest = pod.snapshot(), container.snapshot()

@@ -91,7 +91,7 @@ def test_a_cpu_quota_is_the_cgroup_s(path):
 def test_a_cpu_period_and_a_quota_of_zero_are_none(path):
     zero = {"linux": {"resources": {"cpu_period": 0, "cpu_quota": 0}}}
     container = path.pod().start(path.spec("pause"), changes=zero)
-    path.observe(created=container.created.ok)
+    path.observe(started=bool(container.started and container.started.ok))
     container.wait_until_output()
 
     values = container.cgroup_values("cpu.max", "cpu.cfs_quota_us")

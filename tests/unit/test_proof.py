@@ -55,6 +55,11 @@ def test_an_engine_that_is_not_mapped_is_no_proof() -> None:
     assert found.missing == ("libwasmedge.so.0 is not mapped in the container's process (crun, /usr/bin/crun)",)
 
 
+@pytest.mark.parametrize("said", [{}, SAID | {"target": "x86_64-linux"}])
+def test_no_engine_is_told_of_what_was_no_module(said: dict[str, str]) -> None:
+    assert proof(said).engine == ""
+
+
 def test_without_a_look_from_outside_there_is_no_proof() -> None:
     assert proof(seen=None).missing == ("no snapshot of the container's process",)
     assert not prove(NATIVE, SPEC, SAID | {"target": "x86_64-linux"}, None)
